@@ -1,0 +1,49 @@
+"""What all tests share: a generator, no figure left open, and real MNIST where it can be had."""
+
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import matplotlib as mpl
+import numpy as np
+import pytest
+
+mpl.use("Agg")
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    return np.random.default_rng(7)
+
+
+@pytest.fixture(autouse=True)
+def _close_figures() -> Iterator[None]:
+    yield
+    if pyplot := sys.modules.get("matplotlib.pyplot"):  # only if the test has drawn
+        pyplot.close("all")
+
+
+@pytest.fixture
+def mnist() -> str:
+    """The name of the dataset, for tests that need the real files: skipped, or failed, where they are not on disk."""
+    _need_mnist()
+    return "mnist"
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    if item.get_closest_marker("mnist"):
+        _need_mnist()
+
+
+def _need_mnist() -> None:
+    """Tests download nothing. LOWCAP_REQUIRE_MNIST=1 turns the skip into a failure."""
+    from lowcap import idx
+
+    roots = [Path(os.environ["LOWCAP_DATA"])] if os.environ.get("LOWCAP_DATA") else []
+    if any((root / "MNIST" / "raw").is_dir() for root in [*roots, idx.cache_dir()]):
+        return
+    reason = "MNIST is neither in the folder that LOWCAP_DATA names nor in the cache; `lowcap data` fetches it"
+    if os.environ.get("LOWCAP_REQUIRE_MNIST") == "1":
+        pytest.fail(f"{reason} (LOWCAP_REQUIRE_MNIST=1 forbids skipping)", pytrace=False)
+    pytest.skip(reason)
