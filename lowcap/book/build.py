@@ -1,0 +1,177 @@
+"""Build the book: resolve the data, execute, gate, collect claims, make pages, check, swap."""
+
+import json
+import os
+import shutil
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import filelock
+import nbformat
+
+from lowcap import ledger, parameters, tasks
+from lowcap.book import gate, provenance, site, source, stage
+from lowcap.book.execute import TIME_LIMIT, execute
+from lowcap.book.steps import Steps
+from lowcap.errors import BuildError, UserError
+
+ROOM = 200 * 2**20  # bytes that a site and its executed chapters need at most
+KEPT = 24  # executed chapters that stay in the cache
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to build: the dataset ("auto" or a name), chapters to execute anew (`("*",)`: all), where, how fast."""
+
+    dataset: str = "auto"
+    again: tuple[str, ...] = ()
+    output: Path = Path("_build")
+    fast: bool = False
+    limit: float = TIME_LIMIT
+
+
+def build(root: Path, options: Options = Options()) -> Path:
+    """Build the book of the checkout `root`; the path of the site's first page.
+
+    Raises UserError for a broken source or option, DataError and BuildError (and OSError) for what fails on the way;
+    in each case the last good site and the executed chapters stay as they were.
+    """
+    book, steps = source.load(root), Steps()
+    unknown = sorted(set(options.again) - {"*"} - set(book.chapters))
+    if unknown:
+        raise UserError(f"unknown chapter {', '.join(unknown)}; this book has {', '.join(book.chapters)}")
+    output = (root / options.output).resolve()
+    with locked(output):
+        with steps.step("data") as step:
+            dataset = step.note = tasks.resolve(options.dataset)
+        if dataset == "digits":
+            print(f"MNIST was not used, and every page says so. {stage.MNIST_HELP}")
+        page = Build(book, output, options, dataset, steps).run()
+    steps.total()
+    print(f"The book is at {page}")
+    return page
+
+
+@contextmanager
+def locked(output: Path) -> Iterator[None]:
+    """Hold the build folder for this process; raises BuildError when another build holds it or the disk is full."""
+    output.mkdir(parents=True, exist_ok=True)
+    free = shutil.disk_usage(output).free
+    if free < ROOM:
+        raise BuildError(f"{output} has {free >> 20} MiB free, a build needs {ROOM >> 20} MiB; make room there")
+    try:
+        with filelock.FileLock(output / ".lock", timeout=0):
+            yield
+    except filelock.Timeout:
+        raise BuildError(f"another build is at work in {output}; wait for it or give another --output") from None
+
+
+@dataclass(frozen=True)
+class Build:
+    """One build under way: the book, where it goes, how, on which data."""
+
+    book: source.Book
+    output: Path
+    options: Options
+    dataset: str
+    steps: Steps
+
+    @property
+    def stage(self) -> Path:
+        return self.output / "stage"
+
+    def run(self) -> Path:
+        """All steps after the data; the path of the site's first page."""
+        with self.steps.step("stage"):
+            stage.prepare(self.book, self.stage)
+            stage.configure(
+                self.book,
+                self.stage,
+                banner=stage.banner(self.dataset, self.options.fast),
+                repository=repository(self.book.root),
+            )
+        identity = tasks.identity(self.dataset)
+        notebooks = {name: self._chapter(name, path, identity) for name, path in self.book.chapters.items()}
+        with self.steps.step("claims") as step:
+            facts = self._claims(notebooks)
+            step.note = f"{len(facts['claims'])} judged"
+        with self.steps.step("pages"):
+            pages = site.make_pages(self.stage, self.output)
+        with self.steps.step("check and publish"):
+            write_json(pages / "results.json", facts)
+            write_json(pages / "provenance.json", {n: nb.metadata["lowcap"] for n, nb in notebooks.items()})
+            site.tidy(pages)
+            site.check_self_contained(pages)
+            page = site.publish(pages, self.output, f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{os.getpid()}")
+        for left in (self.stage, self.output / "pages"):
+            shutil.rmtree(left)
+        return page
+
+    def _chapter(self, name: str, path: Path, identity: dict[str, Any]) -> nbformat.NotebookNode:
+        """The executed and gated chapter, from the cache if nothing that it depends on has changed."""
+        overrides = parameters.FAST.get(name, {}) if self.options.fast else {}
+        model = parameters.validate(name, overrides).model_dump(mode="json")
+        kept = self.output / "executed" / f"{provenance.cache_key(path, model, identity)}.ipynb"
+        again = {name, "*"} & set(self.options.again) or not kept.is_file()
+        with self.steps.step(f"execute {name}") as step:
+            if again:
+                run = execute(
+                    path,
+                    self.stage / path.parent.relative_to(self.book.root),
+                    {key: model[key] for key in overrides},
+                    self.dataset,
+                    self.options.limit,
+                )
+                notebook, step.note = run.notebook, f"peak {run.peak_bytes / 2**20:.0f} MiB"
+                notebook.metadata["lowcap"] = provenance.record(run, model, identity, self.book.root)
+            else:
+                notebook, step.note = nbformat.read(kept, as_version=4), "unchanged, not executed again"
+        gate.check_executed(path.name, notebook, injected=bool(overrides))
+        keep(notebook, kept)
+        nbformat.write(notebook, self.stage / path.relative_to(self.book.root))
+        return notebook
+
+    def _claims(self, notebooks: dict[str, nbformat.NotebookNode]) -> dict[str, Any]:
+        """Write the pages that are made from the run; what the run found. Raises BuildError for unexpected verdicts."""
+        found = ledger.collect(notebooks.values())
+        problems = ledger.check_expected(found)
+        if problems:
+            raise BuildError(f"the text and the evidence part ways: {'; '.join(problems)}")
+        made = self.stage / stage.GENERATED
+        made.joinpath("ledger.md").write_text(ledger.ledger_table(found), encoding="utf-8")
+        origins = {name: notebook.metadata["lowcap"] for name, notebook in notebooks.items()}
+        made.joinpath("status.md").write_text(provenance.status_page(origins), encoding="utf-8")
+        return {"results": results(found), "claims": ledger.verdicts(found)}
+
+
+def results(found: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, float | str]]:
+    """Of what `ledger.collect` found, the recorded numbers and texts: chapter -> key -> value."""
+    chapters: dict[str, dict[str, float | str]] = {}
+    for item in found:
+        if "key" in item:
+            chapters.setdefault(item["chapter"], {})[item["key"]] = item["value"]
+    return chapters
+
+
+def keep(notebook: nbformat.NotebookNode, path: Path) -> None:
+    """Write an executed chapter to the cache, whole or not at all, and let the cache's oldest entries go."""
+    path.parent.mkdir(exist_ok=True)
+    aside = path.with_suffix(".new")
+    nbformat.write(notebook, aside)
+    os.replace(aside, path)
+    for old in sorted(path.parent.glob("*.ipynb"), key=lambda p: p.stat().st_mtime)[:-KEPT]:
+        old.unlink()
+
+
+def repository(root: Path) -> str | None:
+    """The book's address on the web: LOWCAP_REPOSITORY, else the checkout's remote; None when neither is on the web."""
+    return stage.web_address(os.environ.get("LOWCAP_REPOSITORY") or provenance.remote_of(root))
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write `value` as indented JSON."""
+    path.write_text(json.dumps(value, indent=1, ensure_ascii=False, default=str) + "\n", encoding="utf-8")

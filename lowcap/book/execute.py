@@ -1,0 +1,161 @@
+"""Run one chapter in a fresh kernel by papermill, and watch it: one time limit, peak memory, no kernel left behind."""
+
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import papermill
+import psutil
+from jupyter_client.kernelspec import KernelSpecManager
+from jupyter_client.manager import AsyncKernelManager
+from nbclient.exceptions import DeadKernelError
+from papermill.exceptions import PapermillExecutionError
+from traitlets import default
+
+from lowcap.book.gate import INJECTED, check_source
+from lowcap.errors import BuildError
+
+TIME_LIMIT = 3600.0
+POLL_SECONDS = 0.2
+
+
+@dataclass(frozen=True)
+class Run:
+    """An executed chapter, how long it took, and the most memory its kernel held (resident, sampled)."""
+
+    notebook: nbformat.NotebookNode
+    seconds: float
+    peak_bytes: int
+
+
+class OwnKernel(AsyncKernelManager):
+    """Starts this very Python as the kernel, whatever other `python3` kernels the user has installed."""
+
+    @default("kernel_spec_manager")
+    def _only_our_own(self) -> KernelSpecManager:
+        return KernelSpecManager(kernel_dirs=[])
+
+    @default("transport_encryption")
+    def _encrypted_where_possible(self) -> str:
+        return "auto"
+
+
+def execute(source: Path, folder: Path, parameters: dict[str, Any], dataset: str, limit: float = TIME_LIMIT) -> Run:
+    """Execute the notebook `source` in `folder` with `parameters` injected (none: no cell is injected).
+
+    `dataset` is what "auto" means to the kernel; `limit` is in seconds, for the whole chapter. Raises BuildError when
+    a cell raises, the kernel dies or time is up; what ran until then is in `folder/NAME.failed.ipynb`.
+    """
+    import matplotlib.font_manager  # noqa: F401  (a first import builds the font cache, with a line on stderr)
+
+    notebook = nbformat.read(source, as_version=4)
+    check_source(source, notebook)
+    failed = folder / f"{source.stem}.failed.ipynb"
+
+    def work() -> nbformat.NotebookNode:
+        return papermill.execute_notebook(
+            notebook,
+            _literal(failed),
+            parameters=parameters,
+            cwd=str(folder),
+            kernel_name="python3",
+            kernel_manager_class=OwnKernel,
+            progress_bar=sys.stderr.isatty(),
+        )
+
+    start = time.monotonic()
+    with _environment(
+        LOWCAP_DATASET=dataset,
+        IPYTHONDIR=str(folder / ".ipython"),
+        PYTHONHASHSEED="0",
+        MPLBACKEND="module://matplotlib_inline.backend_inline",
+    ):
+        executed, peak = _named(source, failed, lambda: _watched(work, limit))
+    failed.unlink()
+    return Run(_clean(executed), time.monotonic() - start, peak)
+
+
+def _named(source: Path, failed: Path, work: Callable[[], tuple[Any, int]]) -> tuple[Any, int]:
+    """Do the work; say in one line which chapter failed and why."""
+    try:
+        return work()
+    except PapermillExecutionError as error:
+        reason = f"cell {error.cell_index + 1} raised {error.ename}: {' '.join(error.evalue.split())}"
+        raise BuildError(f"{source.name}: {reason} (traceback in {failed})") from error
+    except TimeoutError as error:
+        raise BuildError(f"{source.name}: {error}") from error
+    except (DeadKernelError, RuntimeError) as error:
+        raise BuildError(f"{source.name}: the kernel died ({' '.join(str(error).split())})") from error
+
+
+def _watched(work: Callable[[], Any], limit: float) -> tuple[Any, int]:
+    """Run `work` in a thread and return its result with the peak memory of the processes it started.
+
+    On Ctrl-C, on any other exception and after `limit` seconds those processes are ended first.
+    """
+    before, peak, end = set(_children()), 0, time.monotonic() + limit
+    with ThreadPoolExecutor(1) as pool:
+        future = pool.submit(work)
+        try:
+            while not wait([future], timeout=POLL_SECONDS).done:
+                peak = max(peak, sum(map(_resident, set(_children()) - before)))
+                if time.monotonic() > end:
+                    raise TimeoutError(f"took longer than {limit:g} s; shrink a parameter or raise --timeout")
+        except BaseException:
+            _end(set(_children()) - before)
+            raise
+    return future.result(), peak
+
+
+def _children() -> list[psutil.Process]:
+    return psutil.Process().children(recursive=True)
+
+
+def _resident(process: psutil.Process) -> int:
+    try:
+        return process.memory_info().rss
+    except psutil.Error:
+        return 0
+
+
+def _end(processes: set[psutil.Process]) -> None:
+    for process in processes:
+        try:
+            process.kill()
+        except psutil.NoSuchProcess:
+            continue
+
+
+@contextmanager
+def _environment(**values: str) -> Iterator[None]:
+    before = os.environ.copy()
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+
+
+def _literal(path: Path) -> str:
+    """A path for papermill, which takes braces for fields to fill in."""
+    return str(path).replace("{", "{{").replace("}", "}}")
+
+
+def _clean(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
+    """Drop what papermill wrote in the metadata (paths, times); hide an injected cell as the one it overrides."""
+    tags: list[str] = next((t for t in (c.metadata.get("tags", []) for c in notebook.cells) if "parameters" in t), [])
+    notebook.metadata.pop("papermill", None)
+    for cell in notebook.cells:
+        cell.metadata.pop("papermill", None)
+        cell.metadata.pop("execution", None)
+        if INJECTED in cell.metadata.get("tags", []):
+            cell.metadata.tags = [INJECTED, *(tag for tag in tags if tag != "parameters")]
+    return notebook

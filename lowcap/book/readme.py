@@ -1,0 +1,48 @@
+"""The README's results, written from the last build and never by hand."""
+
+import json
+import tomllib
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from lowcap.errors import BuildError, UserError
+
+START, END = "<!-- results:start -->", "<!-- results:end -->"
+
+
+def templates() -> list[str]:
+    """The lines of `[readme] lines` in `claims.toml`: Markdown with {key} fields that recorded numbers fill."""
+    return tomllib.loads(files("lowcap").joinpath("claims.toml").read_text("utf-8")).get("readme", {}).get("lines", [])
+
+
+def update(readme: Path, results: Path, lines: list[str]) -> None:
+    """Put `lines`, filled with the numbers of `results` (a site's `results.json`), between the README's two marks.
+
+    Raises UserError when the marks or the lines are missing, BuildError when there is no build or a number is missing.
+    """
+    if not lines:
+        raise UserError("claims.toml has no `[readme]` table with `lines`; add the Markdown lines to be filled in")
+    text = readme.read_text(encoding="utf-8")
+    if text.count(START) != 1 or text.count(END) != 1 or text.index(START) > text.index(END):
+        raise UserError(f"{readme} must hold {START} and after it {END}, each once")
+    values = _values(results)
+    filled = "\n".join(_fill(line, values) for line in lines)
+    head, tail = text.split(START)[0], text.split(END)[1]
+    readme.write_text(f"{head}{START}\n{filled}\n{END}{tail}", encoding="utf-8")
+
+
+def _values(results: Path) -> dict[str, Any]:
+    """Recorded numbers by key, and verdicts by the claim's id."""
+    if not results.is_file():
+        raise BuildError(f"{results} is missing; build the book first: make book")
+    found = json.loads(results.read_text(encoding="utf-8"))
+    values = {key: value for chapter in found["results"].values() for key, value in chapter.items()}
+    return values | {claim["id"]: claim["verdict"] for claim in found["claims"]}
+
+
+def _fill(line: str, values: dict[str, Any]) -> str:
+    try:
+        return line.format(**values)
+    except (KeyError, ValueError, IndexError, AttributeError) as error:
+        raise BuildError(f"README line {line!r} cannot be filled in: {type(error).__name__} {error}") from None

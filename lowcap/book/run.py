@@ -1,0 +1,56 @@
+"""Run one chapter with the reader's own parameters: an executed notebook, and a page of it."""
+
+import os
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+import nbformat
+
+from lowcap import parameters, tasks
+from lowcap.book import gate, provenance, site, source, stage
+from lowcap.book.build import locked, repository
+from lowcap.book.execute import TIME_LIMIT, execute
+from lowcap.book.steps import Steps
+from lowcap.errors import UserError
+
+
+def run(root: Path, chapter: str, assignments: Sequence[str], out: Path, limit: float = TIME_LIMIT) -> Path:
+    """Execute `chapter` with `assignments` ("name=value"); the path of its page, `out/html/index.html`.
+
+    The executed notebook is `out/CHAPTER.ipynb`. Raises UserError before a kernel starts when a name or a value is
+    wrong; BuildError when the run fails, and then `out` keeps what it had.
+    """
+    raw = parameters.parse_assignments(assignments)
+    model = parameters.validate(chapter, raw).model_dump(mode="json")
+    book, steps = source.load(root), Steps()
+    if chapter not in book.chapters:
+        raise UserError(f"chapter `{chapter}` is not in this book's table of contents: {', '.join(book.chapters)}")
+    altered = {name: model[name] for name in raw}
+    with locked(out.resolve()):
+        work, dataset = out.resolve() / "stage", tasks.resolve(model["dataset"])
+        stage.prepare(book, work)
+        with steps.step(f"execute {chapter}"):
+            done = execute(book.chapters[chapter], work / "book", altered, dataset, limit)
+        gate.check_executed(chapter, done.notebook, injected=bool(altered))
+        done.notebook.metadata["lowcap"] = provenance.record(done, model, tasks.identity(dataset), root)
+        with steps.step("page"):
+            page = _publish(book, chapter, done.notebook, work, dataset)
+    print(f"The executed notebook is {out / chapter}.ipynb, its page {page}")
+    return page
+
+
+def _publish(book: source.Book, chapter: str, notebook: nbformat.NotebookNode, work: Path, dataset: str) -> Path:
+    """Make the page from the stage `work`, then put notebook and page beside it in place of earlier ones."""
+    out = work.parent
+    nbformat.write(notebook, work / book.chapters[chapter].relative_to(book.root))
+    stage.configure(book, work, banner=stage.banner(dataset, False), repository=repository(book.root), chapter=chapter)
+    pages = site.make_pages(work, out, strict=False)
+    site.tidy(pages)
+    nbformat.write(notebook, out / f"{chapter}.new")
+    os.replace(out / f"{chapter}.new", out / f"{chapter}.ipynb")
+    shutil.rmtree(out / "html", ignore_errors=True)
+    os.replace(pages, out / "html")
+    for left in (work, out / "pages"):
+        shutil.rmtree(left)
+    return out / "html" / "index.html"

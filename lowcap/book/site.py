@@ -1,0 +1,129 @@
+"""From the stage to the site: Jupyter Book with every warning an error, then lighter, checked, and swapped in."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from lowcap.errors import BuildError
+
+UNUSED = (
+    "**/*.map",
+    "_static/locales",
+    "_static/vendor/**/*.ttf",
+    "_static/sphinx-thebe.*",
+    "_static/documentation_options.js.bak",
+    ".buildinfo",
+    "_static/design-tabs.js.map",
+    "_static/*webpack-macros.html",
+    "_sphinx_design_static/*.map",
+)
+EMPTIED = ("_static/scripts/fontawesome.js",)  # 1.5 MB; the icons are drawn from the web fonts
+LOADED = {
+    "script": "src",
+    "img": "src",
+    "iframe": "src",
+    "source": "src",
+    "video": "src",
+    "audio": "src",
+    "embed": "src",
+    "object": "data",
+}
+LINKED_RELATIONS = {"stylesheet", "icon", "preload", "preconnect", "dns-prefetch", "modulepreload", "prefetch"}
+
+
+def make_pages(stage: Path, work: Path, *, strict: bool = True) -> Path:
+    """Build the staged book from a clean folder with execution off; the folder of the finished pages.
+
+    `strict` makes every warning an error, unresolved references too. Raises BuildError with the warnings; the full
+    log is `work/sphinx.log`.
+    """
+    out = work / "pages"
+    shutil.rmtree(out, ignore_errors=True)
+    start = "from jupyter_book.cli.main import main; main()"  # the command may lie outside PATH
+    command = [sys.executable, "-c", start, "build", str(stage), "--path-output", str(out)]
+    done = subprocess.run(
+        [*command, *(["-W", "-n", "--keep-going"] if strict else [])],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"PYTHONWARNINGS": "ignore"},
+    )
+    said, log = re.sub(r"\x1b\[[\d;]*m", "", done.stdout + done.stderr), work / "sphinx.log"
+    log.write_text(said, encoding="utf-8")
+    pages = out / "_build" / "html"
+    if done.returncode or not (pages / "index.html").is_file():
+        raise BuildError(f"the pages were not made: {_complaints(said, stage)} (log: {log})")
+    return pages
+
+
+def _complaints(log: str, stage: Path) -> str:
+    lines = [line.replace(f"{stage}{os.sep}", "") for line in log.splitlines()]
+    found = [line for line in lines if any(word in line for word in ("WARNING", "ERROR", "Error:"))]
+    return " | ".join((found or lines[-3:])[:6])
+
+
+def tidy(site: Path) -> None:
+    """Leave out what no page needs, and tell GitHub Pages to serve folders that start with an underscore."""
+    for pattern in UNUSED:
+        for path in list(site.glob(pattern)):
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+    for name in EMPTIED:
+        if (site / name).is_file():
+            (site / name).write_text("", encoding="utf-8")
+    (site / ".nojekyll").touch()
+
+
+def check_self_contained(site: Path) -> None:
+    """Raise BuildError if a page would load anything from another host, or links to a file that is not in the site."""
+    reasons = [reason for page in sorted(site.rglob("*.html")) for reason in _Page(site, page).reasons]
+    if reasons:
+        raise BuildError("the site is not self-contained: " + "; ".join(sorted(set(reasons))[:8]))
+
+
+class _Page(HTMLParser):
+    """Reads one page; `reasons` lists what it loads from elsewhere and which of its own links lead nowhere."""
+
+    def __init__(self, site: Path, page: Path) -> None:
+        super().__init__()
+        self.site, self.page, self.reasons = site, page, list[str]()
+        self.feed(page.read_text(encoding="utf-8"))
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        values = {key: value or "" for key, value in attrs}
+        if tag == "a":
+            self._check(values.get("href", ""), loads=False)
+        elif tag == "link" and LINKED_RELATIONS & set(values.get("rel", "").split()):
+            self._check(values.get("href", ""), loads=True)
+        elif tag in LOADED:
+            self._check(values.get(LOADED[tag], ""), loads=True)
+
+    def _check(self, address: str, *, loads: bool) -> None:
+        parts, name = urlsplit(address), self.page.relative_to(self.site).as_posix()
+        if parts.scheme in {"http", "https"} or parts.netloc:
+            if loads:
+                self.reasons.append(f"{name} loads {address}")
+        elif parts.path and not parts.scheme and not (self.page.parent / unquote(parts.path)).exists():
+            self.reasons.append(f"{name} points to {address}, which is not in the site")
+
+
+def publish(pages: Path, output: Path, name: str) -> Path:
+    """Make `pages` the site at `output/html` in one move, and drop older sites; the address of its first page.
+
+    `output/html` is a symbolic link to `output/sites/NAME`, so a reader sees the old site or the new one, never half.
+    """
+    sites, link, aside = output / "sites", output / "html", output / ".html.new"
+    sites.mkdir(exist_ok=True)
+    os.replace(pages, sites / name)
+    aside.unlink(missing_ok=True)
+    aside.symlink_to(Path("sites") / name, target_is_directory=True)
+    if link.is_dir() and not link.is_symlink():
+        os.replace(link, sites / "before")
+    os.replace(aside, link)
+    for old in sites.iterdir():
+        if old.name != name:
+            shutil.rmtree(old)
+    return link / "index.html"

@@ -1,0 +1,136 @@
+"""The command line. A user's mistake ends with code 2, a failure with 1, Ctrl-C with 130; none with a traceback."""
+
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from lowcap.errors import BuildError, DataError, UserError
+
+app = typer.Typer(
+    name="lowcap",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Build, run and check the book Low-Capacity Networks.",
+)
+
+NAMES = "auto, mnist, fashion-mnist, kmnist or digits (auto: MNIST if it can be had, else the bundled digits)."
+Dataset = Annotated[str, typer.Option(help=NAMES, metavar="NAME")]
+Limit = Annotated[float, typer.Option("--timeout", min=1, help="Seconds that one chapter may take.", metavar="SECONDS")]
+Output = Annotated[Path, typer.Option(help="Build folder, relative to the book's root.", metavar="FOLDER")]
+
+
+@app.command()
+def build(
+    dataset: Dataset = "auto",
+    everything: Annotated[bool, typer.Option("--all", help="Execute every chapter again, unchanged ones too.")] = False,
+    chapter: Annotated[list[str] | None, typer.Option(help="Execute it again (repeatable).", metavar="CHAPTER")] = None,
+    output: Output = Path("_build"),
+    fast: Annotated[bool, typer.Option("--fast", help="Few networks and seeds: a quick look only.")] = False,
+    limit: Limit = 3600,
+) -> None:
+    """Execute the chapters that changed, check them, and build the pages into _build/html."""
+    from lowcap.book import build as book
+    from lowcap.book.source import find_root
+
+    again = ("*",) if everything else tuple(chapter or ())
+    book.build(find_root(Path.cwd()), book.Options(dataset, again, output, fast, limit))
+
+
+@app.command()
+def run(
+    chapter: Annotated[str, typer.Argument(help="A chapter's id, such as 02-capacity.")],
+    parameter: Annotated[
+        list[str] | None,
+        typer.Option("-p", "--parameter", metavar="NAME=VALUE", help='Such as -p pair="[3, 8]" (repeatable).'),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="For the notebook and its page.  [default: runs/CHAPTER]", metavar="FOLDER")
+    ] = None,
+    limit: Limit = 3600,
+) -> None:
+    """Execute one chapter with your own parameters, into a notebook and a page."""
+    from lowcap.book import run as runner
+    from lowcap.book.source import find_root
+
+    runner.run(find_root(Path.cwd()), chapter, parameter or [], out or Path("runs") / chapter, limit)
+
+
+@app.command()
+def replay(
+    csv: Annotated[Path, typer.Option(help="File to write: one row per network.", metavar="PATH")],
+    seeds: Annotated[
+        list[int] | None,
+        typer.Option(help="A seed (repeatable).  [default: the study's: 0, 42, 78]", min=0, metavar="SEED"),
+    ] = None,
+) -> None:
+    """Replay the published study exactly as its code ran it."""
+    from lowcap import replay as study
+
+    study.to_csv(csv, seeds or [0, 42, 78])
+    print(f"Wrote {csv}")
+
+
+@app.command()
+def data(dataset: Dataset = "auto") -> None:
+    """Fetch and verify a dataset, and say what it is."""
+    from lowcap import tasks
+
+    for key, value in tasks.identity(tasks.resolve(dataset)).items():
+        lines = [f"{name}  MD5 {digest}" for name, digest in value.items()] if isinstance(value, dict) else [str(value)]
+        print(f"{key.replace('_', ' ')}: " + "\n  ".join(["", *lines] if isinstance(value, dict) else lines))
+
+
+@app.command()
+def readme(output: Output = Path("_build")) -> None:
+    """Write the results of the last build into README.md."""
+    from lowcap.book import readme as page
+    from lowcap.book.source import find_root
+
+    root = find_root(Path.cwd())
+    page.update(root / "README.md", root / output / "html" / "results.json", page.templates())
+    print(f"Wrote {root / 'README.md'}")
+
+
+def main() -> None:
+    """Run the command line and exit; LOWCAP_DEBUG=1 lets tracebacks through."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    if os.environ.get("LOWCAP_DEBUG") == "1":
+        app()
+    try:
+        app(standalone_mode=False)
+    except (KeyboardInterrupt, typer.Abort):
+        _leave(130, "interrupted; the last good book is still there")
+    except Exception as error:
+        _leave(*_explain(error))
+
+
+def _explain(error: Exception) -> tuple[int, str]:
+    """Exit code and message for an error."""
+    if isinstance(error, typer.Exit):
+        return error.exit_code, ""
+    if type(error).__module__.startswith(("click", "typer")):
+        return 2, error.format_message() if hasattr(error, "format_message") else str(error)
+    if isinstance(error, UserError):
+        return 2, str(error)
+    if isinstance(error, OSError):
+        return 1, f"cannot read or write {error.filename or 'a file'}: {error.strerror or error}"
+    if isinstance(error, DataError | BuildError):
+        return 1, str(error)
+    return 1, f"{type(error).__name__}: {error} (a fault of lowcap; LOWCAP_DEBUG=1 shows where)"
+
+
+def _leave(code: int, message: str) -> None:
+    if message:
+        print(f"lowcap: {message}", file=sys.stderr)
+    sys.exit(code)
+
+
+if __name__ == "__main__":
+    main()
