@@ -1,0 +1,79 @@
+"""Scores of all members at once, as tidy frames, and intervals over what varies."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import torch
+from scipy.stats import bootstrap, rankdata
+from torch import Tensor
+from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
+
+from lowcap.errors import UserError
+from lowcap.population import Population
+
+
+@torch.no_grad()
+def evaluate(population: Population, x: Tensor, y: Tensor) -> pd.DataFrame:
+    """A row per member: its columns in `Population.members`, then `f1, auc, accuracy, loss` on images `(N, D)`.
+
+    For a pair of classes `f1` and `auc` are those of class 1, at logit 0 and over all thresholds; `dead` counts hidden
+    units that never fire. With more classes `f1` is the mean over classes and `auc` is left out. `loss` is the mean
+    cross-entropy in nats.
+    """
+    frame, logits = population.members, population(x)
+    if population.n_outputs == 1:
+        target = y[:, None].to(logits).expand_as(logits)
+        loss = binary_cross_entropy_with_logits(logits, target, reduction="none").mean(0)
+        guess = logits > 0
+        scores = {"f1": f1_score(guess, y), "auc": roc_auc(logits, y), "accuracy": (guess == target).double().mean(0)}
+    else:
+        guess = logits.argmax(-1)
+        loss = torch.stack([cross_entropy(member, y) for member in logits.unbind(1)])
+        scores = {"f1": macro_f1(guess, y, population.n_outputs), "accuracy": (guess == y[:, None]).double().mean(0)}
+    quiet = (population.hidden(x) <= 0).all(0).long()
+    dead = torch.zeros(len(population), dtype=torch.long).index_add_(0, population.owner, quiet)
+    columns = {**scores, "loss": loss, "dead": dead}
+    return frame.assign(**{name: np.asarray(value) for name, value in columns.items()})
+
+
+def f1_score(guess: Tensor, y: Tensor) -> Tensor:
+    """F1 of class 1 per column: guesses `(N, P)`, bool, and labels `(N,)` of 0 and 1 give `(P,)`; 0 where undefined."""
+    truth = y.double()
+    both = truth @ guess.double()
+    return 2 * both / (guess.sum(0) + truth.sum()).clamp(min=1)
+
+
+def macro_f1(guess: Tensor, y: Tensor, n_classes: int) -> Tensor:
+    """Mean F1 over classes, per column of guessed classes `(N, P)`."""
+    return torch.stack([f1_score(guess == c, y == c) for c in range(n_classes)]).mean(0)
+
+
+def roc_auc(logits: Tensor, y: Tensor) -> np.ndarray:
+    """Area under the ROC curve per column of `(N, P)`: the share of pairs of images in the right order, ties a half."""
+    positive = y.numpy() > 0
+    n, m = positive.sum(), (~positive).sum()
+    ranks = rankdata(np.nan_to_num(logits.detach().numpy()), axis=0)[positive].sum(0)
+    return (ranks - n * (n + 1) / 2) / (n * m)
+
+
+def interval(values: object, *, statistic=np.mean, confidence: float = 0.95, seed: int = 0) -> pd.Series:
+    """`estimate, low, high` of a statistic with its bootstrap interval (percentile, 2,000 resamples).
+
+    >>> interval([1.0, 1.0, 1.0]).tolist()
+    [1.0, 1.0, 1.0]
+
+    Raises:
+        UserError: no values.
+    """
+    values = np.asarray(values, dtype=float)
+    if values.size == 0:
+        raise UserError("`values` must hold at least one number; got none")
+    estimate = low = high = float(statistic(values))
+    if np.ptp(values) > 0:
+        rng = np.random.default_rng(seed)
+        result = bootstrap(
+            (values,), statistic, n_resamples=2000, method="percentile", confidence_level=confidence, rng=rng
+        )
+        low, high = result.confidence_interval
+    return pd.Series({"estimate": estimate, "low": float(low), "high": float(high)})

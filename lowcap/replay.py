@@ -1,0 +1,193 @@
+"""The published study replayed with its own random streams and its own pruning arithmetic.
+
+Source of the method: Y. Kumar, arXiv 2507.16278 (2025), and its public code, described in our own words. This module
+is kept apart from the sound code on purpose: nothing else should draw from a global stream, take the best value over
+training or prune by a threshold. It reproduces that code's numbers, not its text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from os import PathLike
+
+import numpy as np
+import pandas as pd
+import torch
+from sklearn.model_selection import train_test_split
+from torch import Tensor
+from torch.nn.functional import binary_cross_entropy_with_logits
+
+from lowcap.evaluation import f1_score, roc_auc
+from lowcap.population import Population, head
+from lowcap.tasks import PAIRS, raw_training_images
+from lowcap.training import BLOCK_ROWS, one_thread_each
+
+SEEDS = (0, 42, 78)
+WIDTHS = (2, 4, 6, 8, 10, 12, 16, 24, 32, 48, 64)
+PERCENTAGES = (10, 15, 20, 30, 40, 50, 80, 90, 95, 99)
+LR, STEPS = 0.03, 100
+
+
+@dataclass(frozen=True)
+class Split:
+    """The study's split of the *training* images of one pair: float64 pixels `(N, D)` (rounded to
+    float32 on the way, as the study's are), labels `(N,)` of 0 and 1."""
+
+    pair: tuple[int, int]
+    x_train: Tensor
+    y_train: Tensor
+    x_test: Tensor
+    y_test: Tensor
+
+
+def split(pair: tuple[int, int], seed: int, *, dataset: str = "auto") -> Split:
+    """Balance the two classes, shuffle, and hold out a stratified fifth, all from the one seed."""
+    images, labels = raw_training_images(dataset)
+    rng = np.random.default_rng(seed)
+    fewest = min((labels == digit).sum() for digit in pair)
+    index = np.concatenate([rng.choice(np.flatnonzero(labels == digit), fewest, replace=False) for digit in pair])
+    index = index[rng.permutation(len(index))]
+    x, y = images[index], (labels[index] == max(pair)).astype(float)
+    parts = train_test_split(x, y, test_size=0.2, stratify=y, random_state=seed)
+    x_train, x_test, y_train, y_test = (torch.from_numpy(part).double() for part in parts)
+    return Split(pair, x_train, y_train, x_test, y_test)
+
+
+def starts(seed: int, widths: Sequence[int] = WIDTHS, *, pairs=PAIRS, n_features: int = 784) -> dict[tuple, Population]:
+    """Per pair one float64 population of all widths, with weights from the study's one stream per seed.
+
+    The stream runs through the networks with the width in the outer loop and the pair in the inner one.
+    """
+    stream = np.random.RandomState(seed)
+    drawn: dict[tuple, list] = {pair: [] for pair in pairs}
+    for width in widths:
+        for pair in pairs:
+            drawn[pair].append((stream.randn(n_features, width) * 0.1, stream.randn(width, 1) * 0.1))
+    populations = {}
+    for pair, layers in drawn.items():
+        population = Population(widths, [seed] * len(widths), n_features=n_features, init="published").double()
+        population.w_in.data = torch.from_numpy(np.concatenate([w for w, _ in layers], axis=1))
+        population.w_out.data = torch.from_numpy(np.concatenate([w for _, w in layers]))
+        populations[pair] = population
+    return populations
+
+
+@torch.no_grad()
+def descend(population: Population, x: Tensor, y: Tensor, *, lr: float = LR, steps: int = STEPS) -> Iterator[Tensor]:
+    """Full-batch gradient descent in place, `steps` times; yields the training logits `(N, P)` *before* each step."""
+    live = torch.where((x != 0).any(0))[0]  # the other pixels' weights have no gradient
+    blocks = list(zip(x[:, live].split(BLOCK_ROWS), y[:, None].split(BLOCK_ROWS), strict=True))
+    w_in, b_in, columns = population.w_in[live], population.b_in, population.columns()
+    for _ in range(steps):
+        block, logits = head(population.w_out, columns, len(population)), []
+        grads = [torch.zeros_like(t) for t in (w_in, b_in, population.w_out, population.b_out)]
+        for rows, labels in blocks:
+            hidden = torch.addmm(b_in, rows, w_in).relu_()
+            logits.append(torch.addmm(population.b_out.flatten(), hidden, block))
+            error = (logits[-1].sigmoid() - labels) / len(x)
+            grad_hidden = torch.ops.aten.threshold_backward(error @ block.T, hidden, 0)
+            parts = (
+                rows.T @ grad_hidden,
+                grad_hidden.sum(0),
+                (hidden.T @ error).gather(1, columns),
+                error.sum(0)[:, None],
+            )
+            for grad, part in zip(grads, parts, strict=True):
+                grad.add_(part)
+        yield torch.cat(logits)
+        for weight, grad in zip((w_in, b_in, population.w_out, population.b_out), grads, strict=True):
+            weight.sub_(grad, alpha=lr)
+        population.w_in.data[live] = w_in
+
+
+def pruned(population: Population, percentage: float, *, as_run: bool) -> Population:
+    """The study's one-shot pruning: in each layer every weight up to the k-th smallest magnitude becomes zero.
+
+    Args:
+        percentage: as the study names it, 0 to 100.
+        as_run: as its code computed it, dividing by 100 twice, so that "95" takes 0.95 % of the weights; else as its
+            text says.
+    """
+    share = percentage / 100 / 100 if as_run else percentage / 100
+    other = population.select(range(len(population)))
+    for i in range(len(other)):
+        units = torch.where(other.owner == i)[0]
+        for weight, rows in ((other.w_in.data, (slice(None), units)), (other.w_out.data, (units,))):
+            layer = weight[rows]
+            if k := int(share * layer.numel()):
+                weight[rows] = layer * (layer.abs() > layer.abs().flatten().kthvalue(k).values)
+    return other
+
+
+def run(
+    seeds: Sequence[int] = SEEDS,
+    *,
+    widths: Sequence[int] = WIDTHS,
+    pairs=PAIRS,
+    dataset: str = "auto",
+    steps: int = STEPS,
+    lr: float = LR,
+    percentages: Sequence[int] = PERCENTAGES,
+    progress: Callable[[int, tuple], None] = lambda seed, pair: None,  # called after each seed and pair
+) -> pd.DataFrame:
+    """Replay the study: a row per network.
+
+    Columns: `seed, width, pair, n_train, n_test, best_train_f1, final_train_f1, final_loss` (training metrics are
+    those before each step, as the study took them), `test_f1, test_auc, w1_sum` after training, and for each pruning
+    percentage `f1_pruned_as_run_P` and `f1_pruned_true_P` on the held-out fifth.
+    """
+    n_features = raw_training_images(dataset)[0].shape[1]
+    jobs = [job for seed in seeds for job in starts(seed, widths, pairs=pairs, n_features=n_features).items()]
+
+    def replay(job: tuple) -> pd.DataFrame:
+        pair, population = job
+        rows = _replay(population, split(pair, population.seeds[0], dataset=dataset), steps, lr, percentages)
+        progress(population.seeds[0], pair)
+        return rows
+
+    with one_thread_each() as pool:
+        frames = list(pool.map(replay, jobs))
+    rows = pd.concat(frames, ignore_index=True)
+    order = pd.MultiIndex.from_product([seeds, widths, ["-".join(map(str, pair)) for pair in pairs]])
+    return rows.set_index(["seed", "width", "pair"]).loc[order.set_names(["seed", "width", "pair"])].reset_index()
+
+
+def _f1(logits: Tensor, y: Tensor) -> Tensor:
+    """F1 as the study counts it: a probability of exactly one half is class 1."""
+    return f1_score(logits >= 0, y)
+
+
+def _replay(population: Population, data: Split, steps: int, lr: float, percentages: Sequence[int]) -> pd.DataFrame:
+    f1 = [_f1(z, data.y_train) for z in descend(population, data.x_train, data.y_train, lr=lr, steps=steps - 1)]
+    for logits in descend(population, data.x_train, data.y_train, lr=lr, steps=1):
+        f1.append(_f1(logits, data.y_train))
+        target = data.y_train[:, None].expand_as(logits)
+        loss = binary_cross_entropy_with_logits(logits, target, reduction="none").mean(0)
+    with torch.no_grad():
+        test = population(data.x_test)
+        columns = {
+            "n_train": len(data.x_train),
+            "n_test": len(data.x_test),
+            "best_train_f1": torch.stack(f1).amax(0),
+            "final_train_f1": f1[-1],
+            "final_loss": loss,
+            "test_f1": _f1(test, data.y_test),
+            "test_auc": roc_auc(test, data.y_test),
+            "w1_sum": torch.zeros(len(population), dtype=test.dtype).index_add_(
+                0, population.owner, population.w_in.sum(0)
+            ),
+        }
+        for percentage in percentages:
+            for kind in ("as_run", "true"):
+                small = pruned(population, percentage, as_run=kind == "as_run")
+                columns[f"f1_pruned_{kind}_{percentage}"] = _f1(small(data.x_test), data.y_test)
+    names = {"seed": population.seeds, "width": population.widths, "pair": "-".join(map(str, data.pair))}
+    return pd.DataFrame({**names, **{k: v.numpy() if isinstance(v, Tensor) else v for k, v in columns.items()}})
+
+
+def to_csv(path: str | PathLike, seeds: Sequence[int] = SEEDS, **kwargs) -> pd.DataFrame:
+    """`run`, written to a CSV file with all digits."""
+    rows = run(seeds, **kwargs)
+    rows.to_csv(path, index=False)
+    return rows

@@ -1,0 +1,200 @@
+"""Tasks: two (or all) classes of a dataset with their train, validation and official test split."""
+
+from __future__ import annotations
+
+import operator
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from itertools import combinations
+
+import numpy as np
+import sklearn
+import torch
+from sklearn.datasets import load_digits
+from sklearn.model_selection import train_test_split
+from torch import Tensor
+
+from lowcap import idx
+from lowcap.errors import DataError, UserError
+
+DATASETS = (*idx.CLASSES, "digits")
+PAIRS = ((0, 1), (1, 7), (4, 9), (3, 8), (5, 6))  # the published study's, in the order in which its code ran them
+ALL_PAIRS = tuple(combinations(range(10), 2))
+
+
+@dataclass(frozen=True)
+class Task:
+    """A classification problem. Images are flat rows of float32 in [0, 1].
+
+    For a pair the labels are float32 of 0 and 1, where class 1 is the larger label; for more classes they are int64
+    positions in `classes`.
+
+    Attributes:
+        x_train, x_val, x_test: `(N, features)`; `x_test` is the dataset's official test split.
+        y_train, y_val, y_test: `(N,)`.
+        live: `(features,)` bool, whether a pixel is ever non-zero in `x_train`. The weights of the others never get a
+            gradient.
+    """
+
+    dataset: str
+    classes: tuple[int, ...]
+    split_seed: int
+    x_train: Tensor = field(repr=False)
+    y_train: Tensor = field(repr=False)
+    x_val: Tensor = field(repr=False)
+    y_val: Tensor = field(repr=False)
+    x_test: Tensor = field(repr=False)
+    y_test: Tensor = field(repr=False)
+    live: Tensor = field(repr=False)
+
+    @property
+    def name(self) -> str:
+        """The classes, for tables: `4-9`."""
+        return "-".join(map(str, self.classes))
+
+    @property
+    def n_features(self) -> int:
+        return self.x_train.shape[1]
+
+    @property
+    def n_outputs(self) -> int:
+        """Logits per network: one for a pair, else one per class."""
+        return 1 if len(self.classes) == 2 else len(self.classes)
+
+    @property
+    def image_shape(self) -> tuple[int, int]:
+        """Height and width in pixels."""
+        side = round(self.n_features**0.5)
+        return side, side
+
+
+def check_classes(classes: object) -> tuple[int, ...]:
+    """The classes of a task in ascending order.
+
+    Raises:
+        UserError: unless they are two to ten different whole numbers from 0 to 9, or "all".
+    """
+    if isinstance(classes, str) and classes == "all":
+        return tuple(range(10))
+    allowed = 'the classes of a task must be two (or more) different digits from 0 to 9 such as (4, 9), or "all"'
+    try:
+        if isinstance(classes, str) or not isinstance(classes, Sequence | np.ndarray | range):
+            raise TypeError
+        found = tuple(sorted(operator.index(c) for c in classes))
+    except TypeError:
+        raise UserError(f"{allowed}; got {classes!r}") from None
+    if len(found) < 2 or len(set(found)) < len(found) or not set(found) <= set(range(10)):
+        raise UserError(f"{allowed}; got {classes!r}")
+    return found
+
+
+def check_dataset(dataset: str) -> str:
+    """The name itself. Raises UserError when no such dataset is known."""
+    if dataset not in (*DATASETS, "auto"):
+        raise UserError(f"`dataset` must be one of auto, {', '.join(DATASETS)}; got {dataset!r}")
+    return dataset
+
+
+def resolve(dataset: str = "auto") -> str:
+    """The dataset that a name stands for, fetched and checked.
+
+    `auto` means the value of the environment variable LOWCAP_DATASET if it is set, else MNIST if it is on disk or can
+    be downloaded, else the 8x8 digits that come with scikit-learn.
+
+    Raises:
+        UserError: no such dataset is known.
+        DataError: the dataset cannot be had, or (also for `auto`) a file of it is damaged.
+    """
+    if check_dataset(dataset) == "auto":
+        dataset = check_dataset(os.environ.get("LOWCAP_DATASET", "auto"))
+    if dataset == "digits":
+        return dataset
+    if dataset != "auto":
+        idx.fetch(dataset)
+        return dataset
+    try:
+        idx.fetch("mnist")
+        return "mnist"
+    except idx.Unavailable:
+        return "digits"
+
+
+def identity(dataset: str) -> dict:
+    """What the dataset is, for provenance: its name and source, MD5 of each file, numbers of images."""
+    dataset = resolve(dataset)
+    arrays = _arrays(dataset)
+    files = {} if dataset == "digits" else idx.fetch(dataset)[1]
+    source = f"scikit-learn {sklearn.__version__}" if dataset == "digits" else "torchvision's files"
+    counts = {"n_train": len(arrays["y_train"]), "n_test": len(arrays["y_test"])}
+    return {"name": dataset, "source": source, "files": files, **counts}
+
+
+def load_task(classes: object, *, dataset: str = "auto", split_seed: int = 0, val_fraction: float = 0.2) -> Task:
+    """Load a task.
+
+    A stratified share `val_fraction` of the training images, drawn by `split_seed`, is held out for validation; the
+    official test split is left alone. (The bundled digits have none: a fixed stratified quarter of them serves.)
+
+    >>> load_task((9, 4), dataset="digits").name
+    '4-9'
+
+    Raises:
+        UserError: unknown dataset, or classes that are not two or more different digits.
+        DataError: the dataset cannot be had or a file of it is damaged; the message names file and remedy.
+    """
+    classes = check_classes(classes)
+    if not 0 < val_fraction < 1:
+        raise UserError(f"`val_fraction` must lie between 0 and 1, both excluded; got {val_fraction!r}")
+    dataset = resolve(dataset)
+    arrays = _arrays(dataset)
+    x, y = _restrict(arrays["x_train"], arrays["y_train"], classes)
+    x_test, y_test = _restrict(arrays["x_test"], arrays["y_test"], classes)
+    train, val = train_test_split(np.arange(len(y)), test_size=val_fraction, stratify=y, random_state=split_seed)
+    x_train = _pixels(x[train])
+    return Task(
+        dataset=dataset,
+        classes=classes,
+        split_seed=split_seed,
+        x_train=x_train,
+        y_train=_labels(y[train], classes),
+        x_val=_pixels(x[val]),
+        y_val=_labels(y[val], classes),
+        x_test=_pixels(x_test),
+        y_test=_labels(y_test, classes),
+        live=(x_train != 0).any(0),
+    )
+
+
+def raw_training_images(dataset: str) -> tuple[np.ndarray, np.ndarray]:
+    """All training images `(N, features)` in [0, 1] as float32 and their labels `(N,)`, in the files' order."""
+    arrays = _arrays(resolve(dataset))
+    return _pixels(arrays["x_train"]).numpy(), arrays["y_train"]
+
+
+@lru_cache(maxsize=2)
+def _arrays(dataset: str) -> dict[str, np.ndarray]:
+    """Flat images in their files' own units, and labels, as `x_train, y_train, x_test, y_test`."""
+    if dataset != "digits":
+        return idx.read(dataset)
+    digits = load_digits()
+    x_train, x_test, y_train, y_test = train_test_split(
+        digits.data, digits.target, test_size=0.25, stratify=digits.target, random_state=0
+    )
+    return {"x_train": x_train, "y_train": y_train, "x_test": x_test, "y_test": y_test}
+
+
+def _restrict(x: np.ndarray, y: np.ndarray, classes: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
+    keep = np.isin(y, classes)
+    if missing := set(classes) - set(np.unique(y[keep]).tolist()):
+        raise DataError(f"the dataset holds no images of class {sorted(missing)}")
+    return x[keep], np.searchsorted(classes, y[keep])
+
+
+def _pixels(x: np.ndarray) -> Tensor:
+    return torch.from_numpy(np.ascontiguousarray(x, dtype=np.float32)) / (255.0 if x.dtype == np.uint8 else 16.0)
+
+
+def _labels(y: np.ndarray, classes: tuple[int, ...]) -> Tensor:
+    return torch.from_numpy(y.astype(np.float32 if len(classes) == 2 else np.int64))
