@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pandas as pd
 import torch
@@ -57,7 +59,7 @@ def roc_auc(logits: Tensor, y: Tensor) -> np.ndarray:
     return (ranks - n * (n + 1) / 2) / (n * m)
 
 
-def interval(values: object, *, statistic=np.mean, confidence: float = 0.95, seed: int = 0) -> pd.Series:
+def interval(values: object, *, statistic: Callable = np.mean, confidence: float = 0.95, seed: int = 0) -> pd.Series:
     """`estimate, low, high` of a statistic with its bootstrap interval (percentile, 2,000 resamples).
 
     >>> interval([1.0, 1.0, 1.0]).tolist()

@@ -130,8 +130,8 @@ def _download(dataset: str, root: Path) -> None:
     except (RuntimeError, OSError) as error:
         reason = str(error).strip().splitlines()[-1]
         raise Unavailable(
-            f"{dataset} is not on disk and could not be downloaded to {root} ({reason}); connect to the network, or set "
-            f"LOWCAP_DATA to a folder that holds {name}/raw/{next(iter(SIZES))} and its three companions"
+            f"{dataset} is not on disk and could not be downloaded to {root} ({reason}); connect to the network, or "
+            f"set LOWCAP_DATA to a folder that holds {name}/raw/{next(iter(SIZES))} and its three companions"
         ) from error
 
 

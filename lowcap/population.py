@@ -1,6 +1,6 @@
 """Populations: many one-hidden-layer networks side by side as one wide network.
 
-Letters for shapes: `B` batch, `D` features, `P` members, `U` hidden units of all members together, `K` logits per member.
+Letters for shapes: `B` batch, `D` features, `P` members, `U` hidden units of all members, `K` logits per member.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Sequence
 from os import PathLike
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -62,7 +63,7 @@ class Population(nn.Module):
         *,
         n_features: int = 784,
         n_outputs: int = 1,
-        init: str = "he",
+        init: str = "published",
     ):
         super().__init__()
         self.widths, self.seeds = _whole("widths", widths, 1), _whole("seeds", seeds, 0)
@@ -81,7 +82,7 @@ class Population(nn.Module):
         self.b_out = nn.Parameter(torch.zeros(len(self.widths), n_outputs))
 
     @classmethod
-    def grid(cls, widths: Iterable[int], seeds: Iterable[int], **kwargs) -> Population:
+    def grid(cls, widths: Iterable[int], seeds: Iterable[int], **kwargs: Any) -> Population:
         """One member for every combination of a width and a seed; other arguments as for the class."""
         pairs = [(width, seed) for width in widths for seed in seeds]
         return cls([width for width, _ in pairs], [seed for _, seed in pairs], **kwargs)

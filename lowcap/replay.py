@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from os import PathLike
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -27,6 +28,7 @@ SEEDS = (0, 42, 78)
 WIDTHS = (2, 4, 6, 8, 10, 12, 16, 24, 32, 48, 64)
 PERCENTAGES = (10, 15, 20, 30, 40, 50, 80, 90, 95, 99)
 LR, STEPS = 0.03, 100
+Pairs = Sequence[tuple[int, int]]
 
 
 @dataclass(frozen=True)
@@ -54,7 +56,9 @@ def split(pair: tuple[int, int], seed: int, *, dataset: str = "auto") -> Split:
     return Split(pair, x_train, y_train, x_test, y_test)
 
 
-def starts(seed: int, widths: Sequence[int] = WIDTHS, *, pairs=PAIRS, n_features: int = 784) -> dict[tuple, Population]:
+def starts(
+    seed: int, widths: Sequence[int] = WIDTHS, *, pairs: Pairs = PAIRS, n_features: int = 784
+) -> dict[tuple, Population]:
     """Per pair one float64 population of all widths, with weights from the study's one stream per seed.
 
     The stream runs through the networks with the width in the outer loop and the pair in the inner one.
@@ -124,7 +128,7 @@ def run(
     seeds: Sequence[int] = SEEDS,
     *,
     widths: Sequence[int] = WIDTHS,
-    pairs=PAIRS,
+    pairs: Pairs = PAIRS,
     dataset: str = "auto",
     steps: int = STEPS,
     lr: float = LR,
@@ -186,7 +190,7 @@ def _replay(population: Population, data: Split, steps: int, lr: float, percenta
     return pd.DataFrame({**names, **{k: v.numpy() if isinstance(v, Tensor) else v for k, v in columns.items()}})
 
 
-def to_csv(path: str | PathLike, seeds: Sequence[int] = SEEDS, **kwargs) -> pd.DataFrame:
+def to_csv(path: str | PathLike, seeds: Sequence[int] = SEEDS, **kwargs: Any) -> pd.DataFrame:
     """`run`, written to a CSV file with all digits."""
     rows = run(seeds, **kwargs)
     rows.to_csv(path, index=False)

@@ -15,6 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import pairwise
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -45,16 +46,16 @@ class Recipe:
     """
 
     name: str = "custom"
-    init: str = "he"
+    init: str = "published"
     optimizer: str = "sgd"
     lr: float = 0.05
     momentum: float = 0.0
     weight_decay: float = 0.0
     batch_size: int | None = 128
-    epochs: int = 15
+    epochs: int = 20
     schedule: str = "constant"
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         checks = {
             "init": (self.init in INITS, f"one of {', '.join(INITS)}"),
             "optimizer": (self.optimizer in OPTIMIZERS, f"one of {', '.join(OPTIMIZERS)}"),
@@ -69,14 +70,14 @@ class Recipe:
             if not fine:
                 raise UserError(f"`{name}` of a recipe must be {allowed}; got {getattr(self, name)!r}")
 
-    def but(self, **changes) -> Recipe:
+    def but(self, **changes: Any) -> Recipe:
         """This recipe with some values changed."""
         return replace(self, **changes)
 
 
 PUBLISHED = Recipe("published", init="published", lr=0.03, batch_size=None, epochs=100)
-CONVERGED = Recipe("converged", lr=0.05, momentum=0.9, epochs=15)
-ADAM = Recipe("adam", optimizer="adam", lr=2e-3, epochs=15)
+CONVERGED = Recipe("converged", lr=0.05, momentum=0.9)
+ADAM = Recipe("adam", optimizer="adam", lr=2e-3)
 
 
 def train(
@@ -104,8 +105,8 @@ def train(
         )
     # Weights of pixels that are zero in all training images have no gradient: unless they decay, leave them out.
     pixels = torch.where(task.live if recipe.weight_decay == 0 else torch.ones_like(task.live))[0]
-    data = task.x_train[:, pixels].to(population.w_in), task.y_train
-    shards = [_Shard(population, members, pixels, data, recipe, order_seed) for members in shares(population.widths)]
+    data = _Data(pixels, task.x_train[:, pixels].to(population.w_in), task.y_train)
+    shards = [_Shard(population, members, data, recipe, order_seed) for members in shares(population.widths)]
     stops = [*range(0, recipe.epochs, every if on_epoch else max(recipe.epochs, 1)), recipe.epochs]
     if on_epoch:
         on_epoch(0, population)
@@ -128,22 +129,29 @@ def shares(widths: list[int]) -> list[list[int]]:
     return [group for group in groups if group]
 
 
+class _Data(NamedTuple):
+    """Training images `(N, pixels)` restricted to the positions `pixels` among all features, and labels `(N,)`."""
+
+    pixels: Tensor
+    x: Tensor
+    y: Tensor
+
+
 class _Shard:
     """Some members on their way through training; writes their weights back after each run."""
 
-    def __init__(self, population, members, pixels, data, recipe, order_seed):
+    def __init__(self, population: Population, members: list[int], data: _Data, recipe: Recipe, order_seed: int):
         one = population.select(members)
-        self.population, self.members, self.owner, self.pixels = population, members, one.owner, pixels
+        self.population, self.members, self.owner, self.data, self.recipe = population, members, one.owner, data, recipe
         self.units = torch.cat([torch.where(population.owner == i)[0] for i in members])
-        (self.x, self.y), self.recipe = data, recipe
-        self.w_in = one.w_in.detach()[pixels]
+        self.w_in = one.w_in.detach()[data.pixels]
         self.small = torch.cat([one.b_in.detach(), one.b_out.detach().flatten(), one.w_out.detach().flatten()])
         self.grads = torch.zeros_like(self.w_in), torch.zeros_like(self.small)
         self.b_in, self.b_out, self.w_out = self._parts(self.small)
         self.small_grads = self._parts(self.grads[1])
         self.columns = one.columns()
         self.block = head(self.w_out, self.columns, len(members))
-        mask_in = None if one.mask_in is None else one.mask_in[pixels]
+        mask_in = None if one.mask_in is None else one.mask_in[data.pixels]
         self.masks = [(w, m) for w, m in ((self.w_in, mask_in), (self.w_out, one.mask_out)) if m is not None]
         self.optimizer = self._torch_optimizer() if recipe.optimizer != "sgd" else None
         self.generator = torch.Generator().manual_seed(order_seed)
@@ -163,21 +171,22 @@ class _Shard:
     @torch.no_grad()
     def run(self, start: int, stop: int) -> None:
         """Train for the epochs from `start` to `stop` and write the weights back."""
-        n = len(self.x)
+        n = len(self.data.x)
         size = self.recipe.batch_size or n
         for epoch in range(start, stop):
-            batches = self._batches(size) if size < n else [(self.x, self.y)]
+            batches = self._batches(size) if size < n else [(self.data.x, self.data.y)]
             for step, (x, y) in enumerate(batches):
                 self.step(x, y, self._rate(epoch + step * size / n))
-        rows = self.pixels[:, None], self.units
+        rows = self.data.pixels[:, None], self.units
         self.population.w_in.data[rows] = self.w_in
         self.population.b_in.data[self.units] = self.b_in
         self.population.w_out.data[self.units] = self.w_out
         self.population.b_out.data[self.members] = self.b_out.view(len(self.members), -1)
 
     def _batches(self, size: int) -> Iterator[tuple[Tensor, Tensor]]:
-        for index in torch.randperm(len(self.x), generator=self.generator).split(size):
-            yield self.x.index_select(0, index), self.y.index_select(0, index)
+        x, y = self.data.x, self.data.y
+        for index in torch.randperm(len(x), generator=self.generator).split(size):
+            yield x.index_select(0, index), y.index_select(0, index)
 
     def _rate(self, epoch: float) -> float:
         if self.recipe.schedule == "constant":
