@@ -1,0 +1,65 @@
+# Two commands are all it takes: `make book` and `make test`. Both set up the environment in .venv first, and again
+# whenever requirements.txt or pyproject.toml has changed. They need make and Python 3.11 or newer, nothing else.
+#
+#   make book                   execute what has changed, check it, build the pages: _build/html/index.html
+#   make book DATASET=mnist     insist on MNIST instead of falling back on the bundled digits
+#   make book ALL=1             execute every chapter again; CHAPTER=02-capacity only that one; FAST=1 a quick look
+#   make test                   all tests; ARGS="-k parameters" for some of them
+#   make lint                   style, format, types, notebooks without outputs
+#   make bench                  speed of the training core against others; JSON=PATH writes the figures down
+#   make clean                  remove what was built; the environment and the data stay
+#
+# PYTHON names the Python to use: make book PYTHON=/opt/python3.12/bin/python3
+# On Linux without a GPU, this saves gigabytes of download:
+#   PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu make book
+
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+PYTHON ?=
+CANDIDATES := $(or $(PYTHON),python3 python3.14 python3.13 python3.12 python3.11 python)
+NOTEBOOKS := $(wildcard book/*.ipynb)
+STRIP_KEYS := metadata.papermill cell.metadata.papermill
+
+BUILD_ARGS := $(if $(DATASET),--dataset '$(DATASET)') $(if $(ALL),--all) $(if $(FAST),--fast) \
+              $(if $(OUTPUT),--output '$(OUTPUT)') $(foreach chapter,$(CHAPTER),--chapter '$(chapter)')
+
+.PHONY: help setup book test lint bench clean
+.DELETE_ON_ERROR:
+
+help:
+	@sed -n '/^$$/q;s/^# \{0,1\}//p' Makefile
+
+setup: $(READY)
+
+book: $(READY)
+	@$(BIN)/lowcap build $(BUILD_ARGS)
+
+test: $(READY)
+	@$(BIN)/python -m pytest $(ARGS)
+
+lint: $(READY)
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(if $(NOTEBOOKS),$(BIN)/nbstripout --verify --extra-keys '$(STRIP_KEYS)' $(NOTEBOOKS))
+
+bench: $(READY)
+	@$(BIN)/python -m benchmarks $(if $(JSON),--json '$(JSON)')
+
+clean:
+	rm -rf _build book/_generated .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+# The mark is written last, so a set-up that was interrupted starts again.
+$(READY): requirements.txt pyproject.toml
+	@start=$$(date +%s); rm -f $@; \
+	python=$$(for one in $(CANDIDATES); do \
+	    "$$one" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo "$$one" && break; done); \
+	if [ -z "$$python" ]; then \
+	    echo "Python 3.11 or newer is needed; none among: $(CANDIDATES). Install one, or name it: make PYTHON=PATH" >&2; \
+	    exit 1; \
+	fi; \
+	[ -x $(BIN)/pip ] || "$$python" -m venv $(VENV) || exit 1; \
+	$(BIN)/python -m pip install --disable-pip-version-check -r requirements.txt && \
+	$(BIN)/python -m pip install --disable-pip-version-check --quiet --no-deps --no-build-isolation -e . && \
+	touch $@ && echo "Set-up took $$(($$(date +%s) - start)) s."

@@ -1,0 +1,51 @@
+"""Packaging: what is installed, what is checked before a commit and what runs in CI are the same pinned things."""
+
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[1]
+REQUIREMENTS = [
+    line.split("#")[0].strip()
+    for line in (ROOT / "requirements.txt").read_text().splitlines()
+    if line.split("#")[0].strip()
+]
+PINS = dict(requirement.lower().split("==") for requirement in REQUIREMENTS if "==" in requirement)
+
+
+def test_every_requirement_is_pinned_exactly_and_once() -> None:
+    assert all(re.fullmatch(r"[\w.-]+==[\w.]+", requirement) for requirement in REQUIREMENTS)
+    assert len(PINS) == len(REQUIREMENTS)
+
+
+def test_everything_that_the_package_needs_is_pinned() -> None:
+    needed = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
+    assert {re.split(r"[=<>]", name)[0].lower() for name in needed} <= set(PINS)
+
+
+@pytest.mark.parametrize(("repository", "package"), [("nbstripout", "nbstripout"), ("ruff-pre-commit", "ruff")])
+def test_checks_before_a_commit_have_the_pinned_versions(repository: str, package: str) -> None:
+    hooks = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"]
+    (revision,) = [hook["rev"] for hook in hooks if hook["repo"].endswith(f"/{repository}")]
+    assert revision.removeprefix("v") == PINS[package]
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / ".github" / "workflows").glob("*.yml")), ids=lambda path: path.name)
+def test_workflows_use_actions_by_commit_and_may_only_read(path: Path) -> None:
+    workflow = yaml.safe_load(path.read_text())
+    steps = [step for job in workflow["jobs"].values() for step in job["steps"] if "uses" in step]
+    assert steps
+    assert all(re.fullmatch(r"actions/[\w-]+@[0-9a-f]{40}", step["uses"]) for step in steps)
+    assert workflow["permissions"] == {"contents": "read"}
+    assert all(job["timeout-minutes"] <= 90 for job in workflow["jobs"].values())
+
+
+def test_only_a_job_that_waits_for_the_gate_may_publish() -> None:
+    jobs = yaml.safe_load((ROOT / ".github" / "workflows" / "publish.yml").read_text())["jobs"]
+    publishing = {name for name, job in jobs.items() if "pages" in job.get("permissions", {})}
+    assert publishing == {"deploy"}
+    assert jobs["deploy"]["needs"] == "build"
+    assert [step["run"] for step in jobs["build"]["steps"] if "run" in step][0] == ".ci/run"
