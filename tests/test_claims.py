@@ -14,7 +14,7 @@ from lowcap import claims, ledger, parameters
 from lowcap.claimbox import Verdict, as_html, as_text
 from lowcap.errors import BuildError, UserError
 
-CLAIM = claims.Claim("x", "Small is <enough>.", "Fig. 1", "F1 | AUC", "02-capacity", "fig-x", "holds")
+CLAIM = claims.Claim("x", "Small is <enough>.", "Fig. 1 | 2", "F1 above 0.9", "02-capacity", "fig-x", "holds")
 
 
 @pytest.fixture(autouse=True)
@@ -160,6 +160,19 @@ def test_a_new_run_forgets_the_numbers_of_the_last() -> None:
 
 
 @pytest.mark.parametrize(
+    ("changed", "dataset", "own"),
+    [([], "mnist", True), (["lr"], "mnist", False), ([], "digits", False), (["lr"], "digits", False)],
+)
+def test_a_run_is_the_books_own_only_unchanged_and_on_mnist(
+    shown: list, changed: list[str], dataset: str, own: bool
+) -> None:
+    claims.begin("01-replay", changed, dataset)
+    run = {"chapter": "01-replay", "changed": changed, "dataset": dataset, "own": own}
+    assert shown[0][1] == {"lowcap": {"run": run}}
+    assert "text/plain" not in shown[0][0]
+
+
+@pytest.mark.parametrize(
     ("changed", "dataset", "said"),
     [
         ([], "mnist", ""),
@@ -231,8 +244,8 @@ def test_runs_with_other_parameters_or_data_are_not_held_to_the_books_verdicts()
 def test_the_ledger_has_a_row_for_each_judged_claim() -> None:
     rows = claims.ledger_table(run_of_x(verdict="holds") + run_of_x(verdict="does not hold", dataset="digits"))
     assert rows.splitlines()[2:] == [
-        "| Small is <enough>. | Fig. 1 | ✓ holds | {numref}`fig-x` |",
-        "| Small is <enough>. | Fig. 1 | ✗ does not hold (this run) | {numref}`fig-x` |",
+        "| Small is <enough>. | Fig. 1 \\| 2 | ✓ holds | {numref}`fig-x` |",
+        "| Small is <enough>. | Fig. 1 \\| 2 | ✗ does not hold (this run) | {numref}`fig-x` |",
     ]
 
 

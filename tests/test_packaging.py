@@ -48,4 +48,4 @@ def test_only_a_job_that_waits_for_the_gate_may_publish() -> None:
     publishing = {name for name, job in jobs.items() if "pages" in job.get("permissions", {})}
     assert publishing == {"deploy"}
     assert jobs["deploy"]["needs"] == "build"
-    assert [step["run"] for step in jobs["build"]["steps"] if "run" in step][0] == ".ci/run"
+    assert next(step["run"] for step in jobs["build"]["steps"] if "run" in step) == ".ci/run"
