@@ -45,11 +45,12 @@ def begin(chapter: str, changed: Sequence[str] = (), dataset: str = "auto") -> N
     global _run
     _run = Run(chapter, list(changed), _resolve(dataset))
     details = {"chapter": chapter, "changed": _run.changed, "dataset": _run.dataset, "own": _run.own}
-    show({f"{GLUE}text/plain": chapter}, {"lowcap": {"run": details}})
+    _glue("lowcap.run", chapter, {"run": details})
 
 
 def record(key: str, value: Any, fmt: str | None = None) -> None:
-    """Keep `value`, a finite number or a text, under `key`, so that prose can quote it as ``{glue:text}`key` ``.
+    """Keep `value`, a finite number or a text, under `key`, so that prose can quote it as ``{glue:text}`key` ``, on
+    another page as ``{glue:text}`02-capacity.ipynb::key:s` ``.
 
     `fmt` is a `str.format` field; without it whole numbers are shown as they are, other numbers with three decimals.
     Recording the same again does nothing. Raises UserError for a key not made of a-z, 0-9, `_` and `-`, for a value
@@ -65,7 +66,7 @@ def record(key: str, value: Any, fmt: str | None = None) -> None:
         return
     _run.numbers[key] = (plain, text)
     details = {"chapter": _run.chapter, "key": key, "value": plain, "text": text}
-    show({f"{GLUE}text/plain": text}, {"scrapbook": {"name": key, "mime_prefix": GLUE}, "lowcap": details})
+    _glue(key, text, details)
 
 
 def judge(claim_id: str, holds: bool | None, in_part: bool = False, numbers: Sequence[str] = ()) -> Verdict:
@@ -86,6 +87,11 @@ def judge(claim_id: str, holds: bool | None, in_part: bool = False, numbers: Seq
     bundle = {"text/html": as_html(verdict), "text/plain": as_text(verdict)}
     show(bundle, {"lowcap": {"claim": details.pop("claim") | details}})
     return verdict
+
+
+def _glue(name: str, text: str, details: Mapping[str, Any]) -> None:
+    """An output that shows nothing by itself: myst-nb takes it out of the page and keeps it for the text to quote."""
+    show({f"{GLUE}text/plain": text}, {"scrapbook": {"name": name, "mime_prefix": GLUE}, "lowcap": dict(details)})
 
 
 def _resolve(dataset: str) -> str:

@@ -168,8 +168,9 @@ def test_a_run_is_the_books_own_only_unchanged_and_on_mnist(
 ) -> None:
     claims.begin("01-replay", changed, dataset)
     run = {"chapter": "01-replay", "changed": changed, "dataset": dataset, "own": own}
-    assert shown[0][1] == {"lowcap": {"run": run}}
-    assert "text/plain" not in shown[0][0]
+    assert shown[0][1]["lowcap"] == {"run": run}
+    assert shown[0][1]["scrapbook"]["mime_prefix"] == "application/papermill.record/"
+    assert set(shown[0][0]) == {"application/papermill.record/text/plain"}
 
 
 @pytest.mark.parametrize(
