@@ -42,7 +42,7 @@ lint: $(READY)
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
-	@$(if $(NOTEBOOKS),$(BIN)/nbstripout --verify --extra-keys '$(STRIP_KEYS)' $(NOTEBOOKS))
+	@$(if $(NOTEBOOKS),$(BIN)/nbstripout --verify --keep-id --extra-keys '$(STRIP_KEYS)' $(NOTEBOOKS))
 
 bench: $(READY)
 	@$(BIN)/python -m benchmarks $(if $(JSON),--json '$(JSON)')
