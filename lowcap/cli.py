@@ -4,15 +4,16 @@ import os
 import signal
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
 from lowcap.errors import BuildError, DataError, UserError
 
+INTERRUPTED = 130
+
 app = typer.Typer(
     name="lowcap",
-    no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
@@ -82,9 +83,11 @@ def data(dataset: Dataset = "auto") -> None:
     """Fetch and verify a dataset, and say what it is."""
     from lowcap import tasks
 
-    for key, value in tasks.identity(tasks.resolve(dataset)).items():
-        lines = [f"{name}  MD5 {digest}" for name, digest in value.items()] if isinstance(value, dict) else [str(value)]
-        print(f"{key.replace('_', ' ')}: " + "\n  ".join(["", *lines] if isinstance(value, dict) else lines))
+    identity = tasks.identity(tasks.resolve(dataset))
+    for name, digest in identity.pop("files").items():
+        print(f"{digest}  {name}")
+    for key, value in identity.items():
+        print(f"{key.replace('_', ' ')}: {value}")
 
 
 @app.command()
@@ -101,22 +104,22 @@ def readme(output: Output = Path("_build")) -> None:
 def main() -> None:
     """Run the command line and exit; LOWCAP_DEBUG=1 lets tracebacks through."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    arguments = sys.argv[1:] or ["--help"]
     if os.environ.get("LOWCAP_DEBUG") == "1":
-        app()
+        app(arguments)
     try:
-        app(standalone_mode=False)
-    except (KeyboardInterrupt, typer.Abort):
-        _leave(130, "interrupted; the last good book is still there")
+        code = app(arguments, standalone_mode=False) or 0  # typer turns Ctrl-C into 130
     except Exception as error:
         _leave(*_explain(error))
+    _leave(code, "interrupted; the last good book is still there" if code == INTERRUPTED else "")
 
 
 def _explain(error: Exception) -> tuple[int, str]:
     """Exit code and message for an error."""
-    if isinstance(error, typer.Exit):
-        return error.exit_code, ""
-    if type(error).__module__.startswith(("click", "typer")):
-        return 2, error.format_message() if hasattr(error, "format_message") else str(error)
+    if isinstance(error, typer.Abort):
+        return INTERRUPTED, "interrupted"
+    if hasattr(error, "format_message"):  # typer's own: a wrong option or command
+        return 2, f"{error.format_message()} (lowcap --help, or lowcap COMMAND --help, tells more)"
     if isinstance(error, UserError):
         return 2, str(error)
     if isinstance(error, OSError):
@@ -126,7 +129,7 @@ def _explain(error: Exception) -> tuple[int, str]:
     return 1, f"{type(error).__name__}: {error} (a fault of lowcap; LOWCAP_DEBUG=1 shows where)"
 
 
-def _leave(code: int, message: str) -> None:
+def _leave(code: int, message: str) -> NoReturn:
     if message:
         print(f"lowcap: {message}", file=sys.stderr)
     sys.exit(code)

@@ -5,8 +5,9 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import papermill
 import psutil
 from jupyter_client.kernelspec import KernelSpecManager
 from jupyter_client.manager import AsyncKernelManager
+from jupyter_core.utils import ensure_event_loop
 from nbclient.exceptions import DeadKernelError
 from papermill.exceptions import PapermillExecutionError
 from traitlets import default
@@ -58,18 +60,6 @@ def execute(source: Path, folder: Path, parameters: dict[str, Any], dataset: str
     notebook = nbformat.read(source, as_version=4)
     check_source(source, notebook)
     failed = folder / f"{source.stem}.failed.ipynb"
-
-    def work() -> nbformat.NotebookNode:
-        return papermill.execute_notebook(
-            notebook,
-            _literal(failed),
-            parameters=parameters,
-            cwd=str(folder),
-            kernel_name="python3",
-            kernel_manager_class=OwnKernel,
-            progress_bar=sys.stderr.isatty(),
-        )
-
     start = time.monotonic()
     with _environment(
         LOWCAP_DATASET=dataset,
@@ -77,9 +67,24 @@ def execute(source: Path, folder: Path, parameters: dict[str, Any], dataset: str
         PYTHONHASHSEED="0",
         MPLBACKEND="module://matplotlib_inline.backend_inline",
     ):
-        executed, peak = _named(source, failed, lambda: _watched(work, limit))
+        work = partial(_papermill, notebook, failed, parameters)
+        executed, peak = _named(source, failed, partial(_watched, work, limit))
     failed.unlink()
     return Run(_clean(executed), time.monotonic() - start, peak)
+
+
+def _papermill(notebook: nbformat.NotebookNode, failed: Path, parameters: dict[str, Any]) -> nbformat.NotebookNode:
+    with closing(ensure_event_loop()):  # the thread's own, which papermill would leave open
+        return papermill.execute_notebook(
+            notebook,
+            _literal(failed),
+            parameters=parameters,
+            cwd=str(failed.parent),
+            kernel_name="python3",
+            kernel_manager_class=OwnKernel,
+            shutdown_kernel="immediate",  # the work is done; a polite end takes a second and complains on stderr
+            progress_bar=sys.stderr.isatty(),
+        )
 
 
 def _named(source: Path, failed: Path, work: Callable[[], tuple[Any, int]]) -> tuple[Any, int]:

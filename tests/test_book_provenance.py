@@ -1,0 +1,67 @@
+"""The cache key covers all that a chapter depends on; the commit is the checkout's."""
+
+import subprocess
+
+import pytest
+import toybook
+
+from lowcap.book import provenance
+
+IDENTITY = {"name": "digits", "files": {}}
+
+
+@pytest.fixture
+def chapter(tmp_path):
+    return toybook.make(tmp_path / "root") / "book" / "01-replay.ipynb"
+
+
+def key(chapter, parameters=(("steps", 1),), identity=IDENTITY):
+    return provenance.cache_key(chapter, dict(parameters), identity)
+
+
+def test_the_same_chapter_has_the_same_key_wherever_it_lies(chapter):
+    first = key(chapter)
+    moved = chapter.rename(chapter.parent.parent / chapter.name)
+    assert key(moved) == first
+
+
+def test_text_parameters_and_data_each_change_the_key(chapter):
+    keys = {key(chapter), key(chapter, [("steps", 2)]), key(chapter, identity={"name": "mnist", "files": {"a": "1"}})}
+    chapter.write_text(chapter.read_text().replace("A line", "The line"))
+    assert len(keys | {key(chapter)}) == 4
+
+
+def test_a_changed_package_or_version_changes_the_key(chapter, tmp_path, monkeypatch):
+    first = key(chapter)
+    monkeypatch.setattr(provenance, "versions", lambda: {"torch": "0"})
+    assert key(chapter) != first
+    monkeypatch.undo()
+    package = tmp_path / "package"
+    (package / "book").mkdir(parents=True)
+    (package / "__init__.py").touch()
+    (package / "book" / "execute.py").touch()
+    monkeypatch.setattr(provenance.lowcap, "__file__", str(package / "__init__.py"))
+    other = key(chapter)
+    (package / "training.py").write_text("lr = 0.1")
+    assert len({first, other, key(chapter)}) == 3
+
+
+def git(folder, *arguments):
+    names = ["-c", "user.name=Ann", "-c", "user.email=ann@example.org"]
+    subprocess.run(["git", *names, *arguments], cwd=folder, check=True, capture_output=True)
+
+
+def test_the_commit_and_local_changes_are_told(chapter):
+    root = chapter.parent.parent
+    assert provenance.commit_of(root) == (None, False)
+    git(root, "init")
+    git(root, "add", ".")
+    git(root, "commit", "-m", "first")
+    commit, dirty = provenance.commit_of(root)
+    assert len(commit) == 40
+    assert not dirty
+    chapter.write_text("{}")
+    assert provenance.commit_of(root) == (commit, True)
+    assert provenance.remote_of(root) is None
+    git(root, "remote", "add", "origin", "git@github.com:ann/book.git")
+    assert provenance.remote_of(root) == "git@github.com:ann/book.git"

@@ -1,0 +1,132 @@
+"""The command line: help that reads well, one line and the right code for each mistake."""
+
+import sys
+from pathlib import Path
+
+import pytest
+import toybook
+
+from lowcap import cli
+from lowcap.errors import BuildError, DataError
+
+
+@pytest.fixture
+def lowcap(monkeypatch, capsys):
+    """Run the command line in this process; its exit code, standard output and standard error."""
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["lowcap", *map(str, arguments)])
+        monkeypatch.setattr(cli.signal, "signal", lambda *_: None)
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        return ended.value.code or 0, *capsys.readouterr()
+
+    return run
+
+
+def test_help_lists_the_commands_with_a_sentence_each(lowcap):
+    for arguments in ([], ["--help"], ["-h"]):
+        code, out, err = lowcap(*arguments)
+        assert (code, err) == (0, "")
+        assert all(f"  {command} " in out for command in ("build", "run", "replay", "data", "readme"))
+
+
+@pytest.mark.parametrize("command", ["build", "run", "replay", "data", "readme"])
+def test_each_command_has_help(lowcap, command):
+    assert "Usage: lowcap" in lowcap(command, "--help")[1]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["nope"], "nope"),
+        (["build", "--nope"], "--nope"),
+        (["build", "--timeout", "0"], "--timeout"),
+        (["run"], "chapter"),
+        (["data", "--dataset", "cifar"], "cifar"),
+    ],
+)
+def test_a_users_mistake_is_one_line_and_code_2(lowcap, arguments, told):
+    code, out, err = lowcap(*arguments)
+    assert (code, out) == (2, "")
+    assert err.startswith("lowcap: ")
+    assert told in err
+    assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("chapter", "assignment", "told"),
+    [
+        ("09-nothing", "steps=3", "02-capacity"),
+        ("01-replay", "step=3", "did you mean `steps`"),
+        ("01-replay", "steps=0", "`steps` must be"),
+        ("01-replay", "pairs=[[4, 4]]", "`pairs` must be"),
+        ("01-replay", "steps", "name=value"),
+    ],
+)
+def test_a_wrong_parameter_is_refused_before_a_kernel_starts(lowcap, tmp_path, monkeypatch, chapter, assignment, told):
+    monkeypatch.chdir(toybook.make(tmp_path / "root"))
+    monkeypatch.setattr("lowcap.book.run.execute", lambda *_: pytest.fail("a kernel was started"))
+    code, _, err = lowcap("run", chapter, "-p", assignment)
+    assert code == 2
+    assert told in err
+
+
+def test_outside_a_checkout_the_line_says_where_to_go(lowcap, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    code, _, err = lowcap("build")
+    assert code == 2
+    assert "inside a checkout" in err
+
+
+def test_an_output_that_cannot_be_written_is_named(lowcap, tmp_path, monkeypatch):
+    monkeypatch.chdir(toybook.make(tmp_path / "root"))
+    (tmp_path / "file").touch()
+    code, _, err = lowcap("build", "--dataset", "digits", "--output", tmp_path / "file" / "out")
+    assert code == 1
+    assert err == f"lowcap: cannot read or write {tmp_path / 'file' / 'out'}: Not a directory\n"
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (BuildError("01-toy is broken"), "lowcap: 01-toy is broken\n"),
+        (DataError("a.gz is truncated"), "lowcap: a.gz is truncated\n"),
+        (
+            OSError(28, "No space left on device", "/out/x"),
+            "lowcap: cannot read or write /out/x: No space left on device\n",
+        ),
+        (KeyError("x"), "lowcap: KeyError: 'x' (a fault of lowcap; LOWCAP_DEBUG=1 shows where)\n"),
+    ],
+)
+def test_a_failure_is_one_line_and_code_1_without_traceback(lowcap, monkeypatch, error, told):
+    def fail(_):
+        raise error
+
+    monkeypatch.setattr("lowcap.tasks.resolve", fail)
+    assert lowcap("data") == (1, "", told)
+
+
+def test_debugging_shows_the_traceback(lowcap, monkeypatch):
+    def fail(_):
+        raise BuildError("here")
+
+    monkeypatch.setenv("LOWCAP_DEBUG", "1")
+    monkeypatch.setattr("lowcap.tasks.resolve", fail)
+    with pytest.raises(BuildError, match="here"):
+        lowcap("data")
+
+
+def test_data_prints_the_identity(lowcap):
+    code, out, _ = lowcap("data", "--dataset", "digits")
+    assert code == 0
+    assert out.splitlines()[0] == "name: digits"
+    assert "n train: 1347" in out
+
+
+def test_replay_hands_over_path_and_seeds(lowcap, monkeypatch):
+    calls = []
+    monkeypatch.setattr("lowcap.replay.to_csv", lambda path, seeds: calls.append((path, seeds)))
+    assert lowcap("replay", "--csv", "a.csv")[0] == 0
+    assert lowcap("replay", "--csv", "b.csv", "--seeds", "0", "--seeds", "42")[0] == 0
+    assert calls == [(Path("a.csv"), [0, 42, 78]), (Path("b.csv"), [0, 42])]
