@@ -14,6 +14,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
+from http.client import HTTPException
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,7 @@ from filelock import FileLock
 from lowcap.errors import DataError
 from lowcap.vision import torchvision
 
+parse = torchvision.datasets.mnist.read_sn3_pascalvincent_tensor
 CLASSES = {"mnist": "MNIST", "fashion-mnist": "FashionMNIST", "kmnist": "KMNIST"}  # name -> torchvision's class, folder
 SIZES = {  # of all three: 60,000 and 10,000 images of 28 x 28 bytes behind a header of 16, labels behind one of 8
     "train-images-idx3-ubyte": 16 + 60_000 * 784,
@@ -63,23 +65,35 @@ def fetch(dataset: str) -> tuple[Path, dict[str, str]]:
         DataError: a file is missing, truncated or altered.
     """
     folder = Path(CLASSES[dataset]) / "raw"
-    roots = [Path(os.environ["LOWCAP_DATA"])] if os.environ.get("LOWCAP_DATA") else []
-    for root in [*roots, cache_dir()]:
+    for root in roots():
         if (root / folder).is_dir():
             return root / folder, verify(root / folder, dataset)
     _download(dataset, cache_dir())
     return cache_dir() / folder, verify(cache_dir() / folder, dataset)
 
 
+def roots() -> list[Path]:
+    """The folders in which data are looked for, in this order."""
+    own = os.environ.get("LOWCAP_DATA")
+    return [*([Path(own)] if own else []), cache_dir()]
+
+
 def read(dataset: str) -> dict[str, np.ndarray]:
-    """Images `(N, 784)` as bytes and labels `(N,)`, as `x_train, y_train, x_test, y_test`, from verified files."""
+    """Images `(N, 784)` as bytes and labels `(N,)`, as `x_train, y_train, x_test, y_test`, from verified files.
+
+    The raw files are read themselves: torchvision's classes would prefer an old, unverified copy in `processed/`.
+    """
     raw, _ = fetch(dataset)
-    arrays = {}
-    for split in ("train", "test"):
-        data = getattr(torchvision.datasets, CLASSES[dataset])(raw.parents[1], train=split == "train")
-        arrays[f"x_{split}"] = data.data.numpy().reshape(len(data), -1)
-        arrays[f"y_{split}"] = data.targets.numpy()
-    return arrays
+    names = dict(zip(("x_train", "y_train", "x_test", "y_test"), SIZES, strict=True))
+    arrays = {key: _parse(raw / name) for key, name in names.items()}
+    return {key: a.reshape(len(a), -1) if key.startswith("x") else a.astype(np.int64) for key, a in arrays.items()}
+
+
+def _parse(path: Path) -> np.ndarray:
+    try:
+        return parse(str(path)).numpy()
+    except (AssertionError, KeyError, ValueError, RuntimeError) as error:
+        raise DataError(f"{path} does not hold images or labels; {_remedy(path)}") from error
 
 
 def verify(raw: Path, dataset: str) -> dict[str, str]:
@@ -89,13 +103,24 @@ def verify(raw: Path, dataset: str) -> dict[str, str]:
         DataError: a file is missing, has not its size, or is not what was published (for MNIST) or verified when it
             was downloaded (for the others).
     """
-    manifest = raw / MANIFEST
-    known = MNIST_MD5 if dataset == "mnist" else json.loads(manifest.read_text()) if manifest.exists() else {}
+    known = MNIST_MD5 if dataset == "mnist" else _manifest(raw / MANIFEST)
     return {name: _verify_file(raw / name, size, known.get(name)) for name, size in SIZES.items()}
 
 
+def _manifest(path: Path) -> dict[str, str]:
+    try:
+        return dict(json.loads(path.read_text())) if path.exists() else {}
+    except (ValueError, TypeError) as error:
+        raise DataError(f"{path} is damaged; {_remedy(path)}") from error
+
+
+def _remedy(path: Path) -> str:
+    dataset = {folder: name for name, folder in CLASSES.items()}[path.parts[-3]]
+    return f"delete the folder {path.parents[1]} and run `lowcap data --dataset {dataset}` to fetch it again"
+
+
 def _verify_file(path: Path, size: int, md5: str | None) -> str:
-    remedy = f"delete the folder {path.parents[1]} and run `lowcap data` to fetch it again"
+    remedy = _remedy(path)
     if not path.is_file():
         raise DataError(f"{path} is missing; {remedy}")
     if (found := path.stat().st_size) != size:
@@ -125,12 +150,11 @@ def _download(dataset: str, root: Path) -> None:
                 sums = verify(Path(aside, name, "raw"), dataset)
                 Path(aside, name, "raw", MANIFEST).write_text(json.dumps(sums, indent=1))
                 Path(aside, name).replace(root / name)
-    except DataError:
-        raise
-    except (RuntimeError, OSError) as error:
-        reason = str(error).strip().splitlines()[-1]
+    except (RuntimeError, OSError, HTTPException) as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[-1].split("; delete")[0]
+        looked = " or ".join(str(folder / name / "raw") for folder in roots())
         raise Unavailable(
-            f"{dataset} is not on disk and could not be downloaded to {root} ({reason}); connect to the network, or "
+            f"{dataset} is not in {looked} and could not be downloaded ({reason}); connect to the network, or "
             f"set LOWCAP_DATA to a folder that holds {name}/raw/{next(iter(SIZES))} and its three companions"
         ) from error
 
