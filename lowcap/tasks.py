@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import operator
 import os
 from collections.abc import Sequence
@@ -80,7 +81,7 @@ def check_classes(classes: object) -> tuple[int, ...]:
         return tuple(range(10))
     allowed = 'the classes of a task must be two (or more) different digits from 0 to 9 such as (4, 9), or "all"'
     try:
-        if isinstance(classes, str) or not isinstance(classes, Sequence | np.ndarray | range):
+        if not isinstance(classes, Sequence | np.ndarray) or any(isinstance(c, bool) for c in classes):
             raise TypeError
         found = tuple(sorted(operator.index(c) for c in classes))
     except TypeError:
@@ -90,10 +91,10 @@ def check_classes(classes: object) -> tuple[int, ...]:
     return found
 
 
-def check_dataset(dataset: str) -> str:
+def check_dataset(dataset: str, parameter: str = "dataset") -> str:
     """The name itself. Raises UserError when no such dataset is known."""
     if dataset not in (*DATASETS, "auto"):
-        raise UserError(f"`dataset` must be one of auto, {', '.join(DATASETS)}; got {dataset!r}")
+        raise UserError(f"`{parameter}` must be one of auto, {', '.join(DATASETS)}; got {dataset!r}")
     return dataset
 
 
@@ -101,24 +102,30 @@ def resolve(dataset: str = "auto") -> str:
     """The dataset that a name stands for, fetched and checked.
 
     `auto` means the value of the environment variable LOWCAP_DATASET if it is set, else MNIST if it is on disk or can
-    be downloaded, else the 8x8 digits that come with scikit-learn.
+    be downloaded, else the 8x8 digits that come with scikit-learn. This is tried once per process, so that a process
+    never computes on both.
 
     Raises:
         UserError: no such dataset is known.
         DataError: the dataset cannot be had, or (also for `auto`) a file of it is damaged.
     """
     if check_dataset(dataset) == "auto":
-        dataset = check_dataset(os.environ.get("LOWCAP_DATASET", "auto"))
-    if dataset == "digits":
-        return dataset
-    if dataset != "auto":
+        dataset = check_dataset(os.environ.get("LOWCAP_DATASET") or "auto", "LOWCAP_DATASET")
+    if dataset == "auto":
+        return _mnist_or_digits(*map(str, idx.roots()))
+    if dataset != "digits":
         idx.fetch(dataset)
-        return dataset
+    return dataset
+
+
+@lru_cache(maxsize=1)
+def _mnist_or_digits(*roots: str) -> str:
     try:
         idx.fetch("mnist")
-        return "mnist"
-    except idx.Unavailable:
+    except idx.Unavailable as error:
+        logging.getLogger(__name__).warning("using the 8x8 digits that come with scikit-learn: %s", error)
         return "digits"
+    return "mnist"
 
 
 def identity(dataset: str) -> dict:
@@ -141,30 +148,22 @@ def load_task(classes: object, *, dataset: str = "auto", split_seed: int = 0, va
     '4-9'
 
     Raises:
-        UserError: unknown dataset, or classes that are not two or more different digits.
+        UserError: unknown dataset, classes that are not two or more different digits, a seed or share out of range.
         DataError: the dataset cannot be had or a file of it is damaged; the message names file and remedy.
     """
     classes = check_classes(classes)
-    if not 0 < val_fraction < 1:
+    if isinstance(split_seed, bool) or not isinstance(split_seed, int | np.integer) or not 0 <= split_seed < 2**32:
+        raise UserError(f"`split_seed` must be a whole number from 0 to 2**32 - 1; got {split_seed!r}")
+    if not isinstance(val_fraction, float | np.floating) or not 0 < val_fraction < 1:
         raise UserError(f"`val_fraction` must lie between 0 and 1, both excluded; got {val_fraction!r}")
     dataset = resolve(dataset)
     arrays = _arrays(dataset)
     x, y = _restrict(arrays["x_train"], arrays["y_train"], classes)
-    x_test, y_test = _restrict(arrays["x_test"], arrays["y_test"], classes)
     train, val = train_test_split(np.arange(len(y)), test_size=val_fraction, stratify=y, random_state=split_seed)
-    x_train = _pixels(x[train])
-    return Task(
-        dataset=dataset,
-        classes=classes,
-        split_seed=split_seed,
-        x_train=x_train,
-        y_train=_labels(y[train], classes),
-        x_val=_pixels(x[val]),
-        y_val=_labels(y[val], classes),
-        x_test=_pixels(x_test),
-        y_test=_labels(y_test, classes),
-        live=(x_train != 0).any(0),
-    )
+    splits = ((x[train], y[train]), (x[val], y[val]), _restrict(arrays["x_test"], arrays["y_test"], classes))
+    (x_train, y_train), (x_val, y_val), (x_test, y_test) = ((_pixels(x), _labels(y, classes)) for x, y in splits)
+    live = (x_train != 0).any(0)
+    return Task(dataset, classes, split_seed, x_train, y_train, x_val, y_val, x_test, y_test, live)
 
 
 def raw_training_images(dataset: str) -> tuple[np.ndarray, np.ndarray]:

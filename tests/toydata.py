@@ -46,6 +46,12 @@ def write_small(raw: Path, *, seed: int = 0) -> Path:
     return raw
 
 
+def flip_last_byte(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+
+
 class Downloads:
     """Stands in for torchvision's classes: counts the calls and writes small files, half of them if `fail` is set."""
 
