@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from os import PathLike
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -155,6 +156,30 @@ def run(
     rows = pd.concat(frames, ignore_index=True)
     order = pd.MultiIndex.from_product([seeds, widths, ["-".join(map(str, pair)) for pair in pairs]])
     return rows.set_index(["seed", "width", "pair"]).loc[order.set_names(["seed", "width", "pair"])].reset_index()
+
+
+def learning_rates(
+    data: Split, lrs: Sequence[float], *, widths: Sequence[int] = WIDTHS, n_seeds: int = 3, steps: int = STEPS
+) -> pd.DataFrame:
+    """The study's networks, from fresh float32 starts, at several learning rates.
+
+    Returns:
+        A row per network: `lr, width, seed, best_train_f1` (over the steps) and `final_train_f1`.
+    """
+    x, y = data.x_train.float(), data.y_train.float()
+
+    def grid(lr: float) -> pd.DataFrame:
+        population = Population.grid(widths, range(n_seeds), n_features=x.shape[1])
+        f1 = torch.stack([_f1(logits, y) for logits in descend(population, x, y, lr=lr, steps=steps)])
+        return population.members.assign(lr=lr, best_train_f1=f1.amax(0).numpy(), final_train_f1=f1[-1].numpy())
+
+    with one_thread_each() as pool:
+        return pd.concat(pool.map(grid, lrs), ignore_index=True)
+
+
+def printed() -> pd.DataFrame:
+    """The numbers that the paper prints: `quantity, pair, width, condition, value, spread, source`."""
+    return pd.read_csv(Path(__file__).resolve().parents[1] / "data" / "published" / "published_text.csv")
 
 
 def _f1(logits: Tensor, y: Tensor) -> Tensor:

@@ -130,7 +130,7 @@ class Replay(Parameters):
     grid_pair: Pair = _field([4, 9], "pair of the learning-rate grid", unit="classes")
     grid_lrs: Rates = _field([1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 3e-1, 1.0], "learning rates of the grid",
                              unit="per step", cost=_LINEAR)  # fmt: skip
-    grid_seeds: int = _field(5, "networks per width and learning rate in the grid", (1, 50), "networks", _LINEAR)
+    grid_seeds: int = _field(3, "networks per width and learning rate in the grid", (1, 50), "networks", _LINEAR)
 
 
 class Capacity(Parameters):
@@ -144,11 +144,12 @@ class Capacity(Parameters):
     all_widths: Widths = _field([1, 2, 4, 8, 16, 32, 64], "hidden widths for all pairs", unit="units", cost=_LINEAR)
     all_seeds: int = _field(10, "networks per pair and width for all pairs", (1, 100), "networks", _LINEAR)
     published_seeds: int = _field(3, "replicas by the published protocol", (1, 50), "networks", _LINEAR)
-    epochs: int = _field(15, "passes over the training data", (1, 500), "epochs", _LINEAR)
+    epochs: int = _field(20, "passes over the training images", (1, 500), "epochs", _LINEAR)
     lr: float = _field(0.05, "learning rate", (1e-6, 100.0), "per step")
-    long_epochs: int = _field(60, "passes in the longer run that checks convergence", (1, 2000), "epochs", _LINEAR)
+    long_epochs: int = _field(80, "passes in the longer run that checks convergence", (1, 2000), "epochs", _LINEAR)
     threshold: float = _field(0.9, "mean F1 that a width has to exceed, after the paper", (0.0, 1.0), "F1")
     tolerance: float = _field(0.005, "how far below the widest network a width may stay", (0.0, 1.0), "F1")
+    factor: float = _field(1.5, "how many times the error of the widest network a width may make", (1.0, 100.0))
     n_pairs: int = _field(45, "how many of the 45 pairs, the five of the study first", (1, 45), "pairs", _LINEAR)
 
 

@@ -1,0 +1,131 @@
+"""How small can networks be: sweeps over pairs, widths and seeds, and the smallest width by a criterion."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+
+import numpy as np
+import pandas as pd
+from scipy.stats import bootstrap, spearmanr
+from sklearn.linear_model import RidgeClassifier
+
+from lowcap.errors import UserError
+from lowcap.evaluation import evaluate
+from lowcap.population import Population
+from lowcap.tasks import ALL_PAIRS, PAIRS, Task, load_task
+from lowcap.training import Recipe, train
+
+
+def pairs_in_order(n: int) -> list[tuple[int, int]]:
+    """The first `n` of the 45 pairs: the study's five, then the others in a fixed shuffled order."""
+    others = [pair for pair in ALL_PAIRS if pair not in PAIRS]
+    order = np.random.default_rng(0).permutation(len(others))
+    return [*PAIRS, *(others[i] for i in order)][:n]
+
+
+def sweep(
+    pairs: Iterable[tuple[int, int]],
+    widths: Sequence[int],
+    seeds: Sequence[int],
+    recipe: Recipe,
+    *,
+    dataset: str = "auto",
+    split_seed: int = 0,
+) -> pd.DataFrame:
+    """Train networks of every width and seed on every pair, and score them on the official test split.
+
+    Returns:
+        A row per network: `pair, protocol`, the columns of `evaluate`.
+    """
+    frames = []
+    for pair in pairs:
+        task = load_task(pair, dataset=dataset, split_seed=split_seed)
+        population = Population.grid(widths, seeds, n_features=task.n_features, init=recipe.init)
+        rows = evaluate(train(population, task, recipe), task.x_test, task.y_test)
+        frames.append(rows.assign(pair=task.name, protocol=recipe.name))
+    return pd.concat(frames, ignore_index=True)
+
+
+def learning_curve(
+    task: Task, widths: Sequence[int], seeds: Sequence[int], recipe: Recipe, *, every: int = 5
+) -> pd.DataFrame:
+    """Test scores in the course of training: a row per network and epoch (0, `every`, 2 * `every`, ...)."""
+    frames: list[pd.DataFrame] = []
+    population = Population.grid(widths, seeds, n_features=task.n_features, init=recipe.init)
+    train(
+        population,
+        task,
+        recipe,
+        on_epoch=lambda epoch, now: frames.append(evaluate(now, task.x_test, task.y_test).assign(epoch=epoch)),
+        every=every,
+    )
+    return pd.concat(frames, ignore_index=True).assign(pair=task.name, protocol=recipe.name)
+
+
+def smallest_width(scores: pd.Series, enough: Callable[[pd.Series], pd.Series]) -> float:
+    """The smallest width that is enough, as is every larger one; NaN when the largest is not.
+
+    Args:
+        scores: one score per width, indexed by width.
+        enough: which of the scores, in order of width, suffice.
+
+    >>> smallest_width(pd.Series({2: 0.95, 4: 0.89, 8: 0.93, 16: 0.97}), lambda f1: f1 > 0.9)
+    8.0
+    """
+    scores = scores.sort_index()
+    stable = enough(scores)[::-1].cummin()[::-1].astype(bool)
+    return float(scores.index[stable][0]) if stable.any() else float("nan")
+
+
+def widths_needed(rows: pd.DataFrame, *, threshold: float, tolerance: float, factor: float) -> pd.DataFrame:
+    """The smallest sufficient width of every protocol and pair among the rows of `sweep`, by three rules.
+
+    Returns:
+        Rows by protocol and pair, and a column per rule: `threshold`, the mean F1 over the starts exceeds it;
+        `tolerance`, the median F1 is at most so far below that of the widest network; `proportion`, the error 1 - F1
+        of the median is at most `factor` times that of the widest. NaN where no width suffices.
+    """
+    scores = rows.groupby(["protocol", "pair", "width"])["f1"]
+    rules: dict[str, tuple[pd.DataFrame, Callable[[pd.Series], pd.Series]]] = {
+        "threshold": (scores.mean().unstack(), lambda f1: f1 > threshold),
+        "tolerance": (scores.median().unstack(), lambda f1: f1 >= f1.iloc[-1] - tolerance),
+        "proportion": (scores.median().unstack(), lambda f1: 1 - f1 <= factor * (1 - f1.iloc[-1])),
+    }
+    return pd.DataFrame(
+        {
+            rule: [smallest_width(f1.dropna(), enough) for _, f1 in table.iterrows()]
+            for rule, (table, enough) in rules.items()
+        },
+        index=rules["threshold"][0].index,
+    )
+
+
+def linear_error(task: Task, *, alpha: float = 100.0) -> float:
+    """Share of test images that a linear classifier gets wrong: ridge regression on the labels, in closed form.
+
+    A measure of how hard a pair is that owes nothing to hidden units or to gradient descent.
+    """
+    classifier = RidgeClassifier(alpha=alpha).fit(task.x_train.numpy(), task.y_train.numpy())
+    return 1 - float(classifier.score(task.x_test.numpy(), task.y_test.numpy()))
+
+
+def rank_correlation(x: Sequence[float], y: Sequence[float], *, seed: int = 0) -> pd.Series:
+    """Spearman's rank correlation as `estimate, low, high`, with the 95 % bootstrap interval over the points.
+
+    Points with a NaN are left out. The correlation with a constant is 0.
+
+    Raises:
+        UserError: fewer than three points.
+    """
+    points = np.array([x, y], dtype=float)
+    points = points[:, ~np.isnan(points.sum(0))]
+    if points.shape[1] < 3:
+        raise UserError(f"a rank correlation needs at least 3 points; got {points.shape[1]}")
+    options = {"paired": True, "vectorized": False, "n_resamples": 2000, "method": "percentile"}
+    result = bootstrap(tuple(points), _spearman, rng=np.random.default_rng(seed), **options)
+    low, high = map(float, result.confidence_interval)
+    return pd.Series({"estimate": _spearman(*points), "low": low, "high": high})
+
+
+def _spearman(x: np.ndarray, y: np.ndarray) -> float:
+    return float(spearmanr(x, y).statistic) if np.ptp(x) > 0 and np.ptp(y) > 0 else 0.0

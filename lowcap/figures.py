@@ -1,0 +1,134 @@
+"""The house style, and the figures that more than one chapter draws. Everything here takes a tidy frame."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.colors import BoundaryNorm
+from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator, NullLocator, ScalarFormatter
+
+from lowcap.errors import UserError
+
+# Okabe and Ito's palette, which readers with any colour vision tell apart: warm for hard pairs, cool for easy ones.
+BLUE, SKY, GREEN, ORANGE, RED, PINK, INK = "#0072B2", "#56B4E9", "#009E73", "#E69F00", "#D55E00", "#CC79A7", "#333333"
+COLOURS = {"0-1": BLUE, "1-7": SKY, "5-6": GREEN, "3-8": ORANGE, "4-9": RED, "published": RED, "converged": BLUE}
+MARKERS = ("o", "s", "D", "^", "v", "P", "X")
+STYLE: dict[Any, Any] = {
+    "figure.dpi": 200,
+    "figure.figsize": (8, 3.8),
+    "figure.constrained_layout.use": True,
+    "font.size": 11,
+    "axes.titlesize": 11,
+    "axes.titlelocation": "left",
+    "axes.labelcolor": INK,
+    "axes.edgecolor": "#888888",
+    "axes.grid": True,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.axisbelow": True,
+    "grid.color": "#e4e4e4",
+    "grid.linewidth": 0.8,
+    "lines.linewidth": 1.8,
+    "lines.markersize": 5,
+    "legend.frameon": False,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "image.cmap": "cividis",
+}
+
+
+def use_style() -> None:
+    """Set the house style for all figures that follow."""
+    plt.rcParams.update(STYLE)
+
+
+def panels(columns: int, rows: int = 1, *, height: float = 3.6, **kwargs: Any) -> tuple[Figure, np.ndarray]:
+    """A figure of the page's width with `(rows * columns,)` axes; other arguments as for `plt.subplots`."""
+    fig, axes = plt.subplots(rows, columns, figsize=(8, height * rows), **kwargs)
+    return fig, np.ravel(axes)
+
+
+def colours(names: Sequence[object]) -> dict:
+    """A colour per name: the book's own where it has one (pairs, protocols), else from one palette, in order."""
+    spare = sns.color_palette("viridis", len(names))
+    return {name: COLOURS.get(str(name), colour) for name, colour in zip(names, spare, strict=True)}
+
+
+def curves(
+    data: pd.DataFrame, *, x: str, y: str, hue: str, ax: Axes, band: Any = ("ci", 95), estimator: str = "mean"
+) -> Axes:
+    """A line per value of `hue`: the mean (or median) of `y` at each `x`, with a band over the rows behind it.
+
+    Colours are those of `colours`, and every line has its own marker, so that none rests on colour alone.
+
+    Args:
+        band: seaborn's `errorbar`, over the rows that share x and hue: ("ci", 95) is a bootstrap interval of the
+            estimate, ("pi", 100) the whole range.
+    """
+    _columns(data, x, y, hue)
+    names = list(dict.fromkeys(data[hue]))
+    style: dict[str, Any] = {"hue_order": names, "style_order": names, "palette": colours(names), "dashes": False}
+    markers = {name: MARKERS[i % len(MARKERS)] for i, name in enumerate(names)}
+    sns.lineplot(
+        data, x=x, y=y, hue=hue, style=hue, markers=markers, errorbar=band, estimator=estimator, seed=0, ax=ax, **style
+    )
+    ax.legend(title=None)
+    return ax
+
+
+def width_axis(ax: Axes, widths: Sequence[int]) -> None:
+    """A logarithmic x axis of hidden widths with a tick at each power of two among them."""
+    ax.set_xscale("log", base=2)
+    width_ticks(ax, widths, "x")
+    ax.set_xlabel("width (hidden units)")
+
+
+def width_ticks(ax: Axes, widths: Sequence[int], which: str = "y") -> None:
+    """Ticks at the powers of two among the widths, written out, on a logarithmic axis."""
+    axis = ax.xaxis if which == "x" else ax.yaxis
+    axis.set_major_locator(FixedLocator([w for w in sorted(set(widths)) if w & (w - 1) == 0] or sorted(set(widths))))
+    axis.set_major_formatter(ScalarFormatter())
+    axis.set_minor_locator(NullLocator())
+
+
+def log2_norm(widths: Sequence[int]) -> BoundaryNorm:
+    """Colours for widths: one step per width, whatever the distance between them."""
+    edges = [w / 2**0.5 for w in sorted(set(widths))] + [max(widths) * 2**0.5]
+    return BoundaryNorm(edges, 256)
+
+
+def pair_map(values: Mapping[str, float] | pd.Series, ax: Axes, *, fmt: str = "g", label: str, **kwargs: Any) -> Axes:
+    """A number per pair of classes as a triangular map; `values` by pair, "4-9". Missing values show as a dash."""
+    grid = np.full((10, 10), np.nan)
+    for pair, value in dict(values).items():
+        a, b = map(int, pair.split("-"))
+        grid[b, a] = value
+    text = np.array(
+        [
+            ["" if a >= b else "–" if np.isnan(grid[b, a]) else format(grid[b, a], fmt) for a in range(10)]
+            for b in range(10)
+        ]
+    )
+    shown = {
+        "cmap": "cividis_r",
+        "linewidths": 1,
+        "cbar_kws": {"label": label, "shrink": 0.8},
+        "square": True,
+        **kwargs,
+    }
+    sns.heatmap(grid[1:, :9], annot=text[1:, :9], fmt="", annot_kws={"size": 8}, ax=ax, **shown)
+    ax.set_yticklabels([str(i) for i in range(1, 10)], rotation=0)
+    ax.grid(False)
+    return ax
+
+
+def _columns(data: pd.DataFrame, *names: str) -> None:
+    if missing := [name for name in names if name not in data]:
+        raise UserError(f"the frame has no column {missing}; it has {', '.join(map(str, data.columns))}")
