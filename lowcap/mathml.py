@@ -56,8 +56,8 @@ def visit_math(self: HTML5Translator, node: nodes.math) -> None:
 
 
 def visit_math_block(self: HTML5Translator, node: nodes.math_block) -> None:
-    """Write a displayed equation, with its number and permalink when it has a label."""
-    self.body.append(self.starttag(node, "div", CLASS="math notranslate nohighlight"))
+    """Write a displayed equation, with its number and permalink; a wide one scrolls, so it can take the focus."""
+    self.body.append(self.starttag(node, "div", CLASS="math notranslate nohighlight", tabindex="0"))
     self.body.append(_markup(node, True))
     if node["number"]:
         self.body.append(f'<span class="eqno">({get_node_equation_number(self, node)})')

@@ -71,6 +71,11 @@ def test_a_swap_that_fails_leaves_the_old_site(tmp_path, monkeypatch):
     assert "good" in first.read_text()
 
 
+def test_the_bibliography_is_a_list_of_items(tmp_path):
+    site.tidy(page(tmp_path, '<div role="list"><div role="doc-biblioentry">Toy</div></div>'))
+    assert '<div role="listitem">Toy</div>' in (tmp_path / "index.html").read_text()
+
+
 def test_weight_that_no_page_needs_is_dropped(tmp_path):
     for name in ("_static/scripts/a.js.map", "_static/locales/de/x.js", "_static/vendor/f/webfonts/a.ttf"):
         page(tmp_path, "x", name)

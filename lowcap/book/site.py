@@ -67,14 +67,21 @@ def _complaints(log: str, stage: Path) -> str:
 
 
 def tidy(site: Path) -> None:
-    """Leave out what no page needs, and tell GitHub Pages to serve folders that start with an underscore."""
+    """Leave out what no page needs, mend roles, and tell GitHub Pages to serve folders that start with an underscore."""
     for pattern in UNUSED:
         for path in list(site.glob(pattern)):
             shutil.rmtree(path) if path.is_dir() else path.unlink()
     for name in EMPTIED:
         if (site / name).is_file():
             (site / name).write_text("", encoding="utf-8")
+    for page in site.rglob("*.html"):
+        page.write_text(_mended(page.read_text(encoding="utf-8")), encoding="utf-8")
     (site / ".nojekyll").touch()
+
+
+def _mended(page: str) -> str:
+    """Give entries of the bibliography the role that screen readers expect inside a list."""
+    return page.replace('role="doc-biblioentry"', 'role="listitem"')
 
 
 def check_self_contained(site: Path) -> None:

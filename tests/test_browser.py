@@ -1,0 +1,186 @@
+"""The built book in a real browser: every page, wide and narrow, light and dark.
+
+The book is built at fast settings on the bundled digits; LOWCAP_SITE names a finished site to look at instead.
+Without a browser these tests are skipped, unless LOWCAP_REQUIRE_BROWSER=1.
+"""
+
+import functools
+import http.server
+import os
+import shutil
+import threading
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from lowcap.book.build import Options, build
+
+ROOT = Path(__file__).resolve().parent.parent
+FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+         "--disable-component-update", "--disable-sync"]  # fmt: skip
+WIDTHS, SCHEMES = (1280, 390), ("light", "dark")
+BLIND = "main img:not([alt]), main img[alt=''], main img[alt*='_images/']"
+
+
+@dataclass
+class Visit:
+    """What one page showed at one width and colour scheme; `where` names all three."""
+
+    where: str
+    console: list[str] = field(default_factory=list)
+    foreign: list[str] = field(default_factory=list)
+    overflow: int = 0
+    blind: int = 0
+    bad_maths: int = 0
+    axe: list[str] = field(default_factory=list)
+
+
+class Quiet(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *_):
+        pass
+
+
+def or_fail(reason):
+    if os.environ.get("LOWCAP_REQUIRE_BROWSER") == "1":
+        pytest.fail(f"{reason} (LOWCAP_REQUIRE_BROWSER=1 forbids skipping)", pytrace=False)
+    pytest.skip(reason)
+
+
+@pytest.fixture(scope="module")
+def browser():
+    path = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
+    if path is None:
+        or_fail("no Chromium or Chrome on this machine")
+    try:
+        from playwright.sync_api import sync_playwright
+    except ImportError:
+        or_fail("the package playwright is not installed")
+    with sync_playwright() as play:
+        browser = play.chromium.launch(executable_path=path, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def site(browser, tmp_path_factory):
+    """The folder of the finished pages."""
+    if os.environ.get("LOWCAP_SITE"):
+        return Path(os.environ["LOWCAP_SITE"]).resolve()
+    output = tmp_path_factory.mktemp("site")
+    return build(ROOT, Options(dataset="digits", fast=True, output=output)).parent.resolve()
+
+
+@pytest.fixture(scope="module")
+def home(site):
+    handler = functools.partial(Quiet, directory=str(site))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}/"
+        server.shutdown()
+
+
+@pytest.fixture(scope="module")
+def visits(browser, site, home):
+    """Every page at every width and scheme, over http."""
+    from axe_playwright_python.sync_playwright import Axe
+
+    axe = Axe()
+    return [
+        visit(browser, home, page, width, scheme, axe) for width in WIDTHS for scheme in SCHEMES for page in pages(site)
+    ]
+
+
+def pages(site):
+    """All pages but the one that only forwards to the first."""
+    found = [path.relative_to(site).as_posix() for path in sorted(site.rglob("*.html"))]
+    return [page for page in found if not page.startswith("_") and page != "index.html"]
+
+
+def visit(browser, home, page, width, scheme, axe=None):
+    seen, phone = Visit(f"{page} {width} {scheme}"), width < 500
+    looks = {"color_scheme": scheme, "reduced_motion": "reduce", "has_touch": phone, "is_mobile": phone}
+    context = browser.new_context(viewport={"width": width, "height": 850}, **looks)
+    tab = context.new_page()
+    tab.on("console", lambda m: seen.console.append(m.text) if m.type in ("error", "warning") else None)
+    tab.on("response", lambda r: seen.console.append(f"{r.status} {r.url}") if r.status >= 400 else None)
+    tab.on("pageerror", lambda error: seen.console.append(str(error)))
+    tab.route("**/*", functools.partial(keep_home, home, seen.foreign))
+    tab.goto(home + page, wait_until="load")
+    tab.wait_for_timeout(200)  # for what scripts do after loading
+    seen.overflow = tab.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+    seen.blind = tab.locator(BLIND).count()
+    seen.bad_maths = tab.locator(".math-error, merror").count()
+    seen.axe = violations(axe.run(tab, options={"preload": False}).response) if axe else []
+    context.close()
+    return seen
+
+
+def keep_home(home, foreign, route):
+    if route.request.url.startswith((home, "data:", "blob:")):
+        route.continue_()
+    else:
+        foreign.append(route.request.url)
+        route.abort()
+
+
+def violations(response):
+    """Serious findings of axe, one line each: rule, number of places, the first of them."""
+    serious = [found for found in response["violations"] if found["impact"] in ("serious", "critical")]
+    return [f"{v['id']} x{len(v['nodes'])}: {v['nodes'][0]['html'][:160]}" for v in serious]
+
+
+def told(visits, name):
+    """Where a kind of trouble was seen, and what it was."""
+    return [f"{visit.where}: {getattr(visit, name)}" for visit in visits if getattr(visit, name)]
+
+
+def test_every_page_was_visited_four_times(visits, site):
+    assert "book/index.html" in pages(site)
+    assert len(visits) == 4 * len(pages(site))
+
+
+def test_the_address_of_the_site_leads_to_the_front_page(browser, home):
+    with browser.new_context() as context:
+        tab = context.new_page()
+        tab.goto(home)
+        tab.wait_for_url("**/book/index.html")
+        assert tab.locator("article h1").is_visible()
+
+
+def test_no_page_complains_on_the_console(visits):
+    assert told(visits, "console") == []
+
+
+def test_no_page_asks_another_host_for_anything(visits):
+    assert told(visits, "foreign") == []
+
+
+def test_no_page_scrolls_sideways(visits):
+    assert told(visits, "overflow") == []
+
+
+def test_every_image_has_alternative_text(visits):
+    assert told(visits, "blind") == []
+
+
+def test_all_mathematics_is_set(visits):
+    assert told(visits, "bad_maths") == []
+
+
+def test_axe_finds_nothing_serious(visits):
+    assert told(visits, "axe") == []
+
+
+def test_pages_work_from_the_file_system(browser, site):
+    seen = [visit(browser, f"file://{site}/", page, 1280, "light") for page in pages(site)]
+    assert told(seen, "console") == []
+    assert told(seen, "foreign") == []
+
+
+def test_a_reader_without_javascript_gets_text_and_mathematics(browser, site, home):
+    context = browser.new_context(java_script_enabled=False)
+    tab = context.new_page()
+    tab.goto(f"{home}book/index.html")
+    assert tab.locator("article h1").is_visible()
+    context.close()
