@@ -48,7 +48,7 @@ class Population(nn.Module):
             2 / fan-in, He et al. 2015).
 
     Raises:
-        UserError: widths or seeds that are not whole numbers in range, or lists of different lengths.
+        UserError: widths, seeds or sizes that are not whole numbers in range, or lists of different lengths.
     """
 
     w_in: Tensor
@@ -67,7 +67,11 @@ class Population(nn.Module):
     ):
         super().__init__()
         self.widths, self.seeds = _whole("widths", widths, 1), _whole("seeds", seeds, 0)
-        self.n_features, self.n_outputs, self.init = n_features, n_outputs, init
+        (self.n_features,), (self.n_outputs,) = (
+            _whole("n_features", [n_features], 1),
+            _whole("n_outputs", [n_outputs], 1),
+        )
+        self.init = init
         if len(self.widths) != len(self.seeds) or not self.widths:
             raise UserError(f"need one seed per width; got {len(self.widths)} widths and {len(self.seeds)} seeds")
         if init not in INITS:
@@ -120,12 +124,16 @@ class Population(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits for images `(B, D)`: `(B, P)` for a pair of classes, else `(B, P, K)`."""
-        logits = torch.addmm(self.b_out.flatten(), self.hidden(x), head(self.w_out, self.columns(), len(self)))
+        hidden = self.hidden(x)
+        # Zero times infinity is not zero: a member that has diverged answers NaN, and must not spoil the others.
+        spoiled = torch.zeros_like(self.b_out[:, 0]).index_add(0, self.owner, hidden.sum(0) * 0)
+        bias = (self.b_out + spoiled[:, None]).flatten()
+        logits = torch.addmm(bias, hidden.nan_to_num(), head(self.w_out, self.columns(), len(self)))
         return logits if self.n_outputs == 1 else logits.view(len(x), len(self), self.n_outputs)
 
     def select(self, members: Sequence[int] | np.ndarray | Tensor) -> Population:
         """A new population of the given members (positions, or one bool per member), in that order."""
-        index = np.arange(len(self))[np.asarray(members)]
+        index = self._positions(members)
         units = torch.cat([torch.where(self.owner == i)[0] for i in index.tolist()])
         other = self._empty_like(index)
         state = {"w_in": self.w_in[:, units], "b_in": self.b_in[units], "w_out": self.w_out[units]}
@@ -135,6 +143,16 @@ class Population(nn.Module):
         other.mask_in = None if self.mask_in is None else self.mask_in[:, units].clone()
         other.mask_out = None if self.mask_out is None else self.mask_out[units].clone()
         return other
+
+    def _positions(self, members: Sequence[int] | np.ndarray | Tensor) -> np.ndarray:
+        try:
+            index = np.arange(len(self))[np.asarray(members)]
+        except IndexError:
+            index = np.array([])
+        if index.ndim != 1 or not index.size:
+            allowed = f"one or more positions from 0 to {len(self) - 1}, or one bool per member"
+            raise UserError(f"`members` must be {allowed}; got {members!r}")
+        return index
 
     def _empty_like(self, index: np.ndarray) -> Population:
         """A population with this one's settings and the given members' names, without their weights."""
@@ -160,7 +178,7 @@ class Population(nn.Module):
 
     def to_module(self, member: int) -> nn.Sequential:
         """One member as an ordinary module, for Captum and for readers: Linear, ReLU, Linear."""
-        if not 0 <= member < len(self):
+        if member not in range(len(self)):
             raise UserError(f"`member` must be from 0 to {len(self) - 1}; got {member!r}")
         one, width = self.select([member]), self.widths[member]
         module = nn.Sequential(nn.Linear(self.n_features, width), nn.ReLU(), nn.Linear(width, self.n_outputs))
@@ -176,10 +194,13 @@ class Population(nn.Module):
         return json.dumps({"width": one.widths[0], "seed": one.seeds[0], **arrays, "b_out": arrays["b_out"][0]})
 
     def save(self, path: str | PathLike) -> None:
-        """Write weights, masks and the members' names as one safetensors file."""
+        """Write weights, masks and the members' names as one safetensors file. Raises DataError when that fails."""
         about = {"widths": self.widths, "seeds": self.seeds, "n_features": self.n_features}
         about |= {"n_outputs": self.n_outputs, "init": self.init}
-        save_file({k: v.contiguous() for k, v in self.state_dict().items()}, path, {"lowcap": json.dumps(about)})
+        try:
+            save_file({k: v.contiguous() for k, v in self.state_dict().items()}, path, {"lowcap": json.dumps(about)})
+        except (SafetensorError, OSError) as error:
+            raise DataError(f"{path} cannot be written ({error})") from error
 
     @classmethod
     def load(cls, path: str | PathLike) -> Population:
@@ -201,8 +222,11 @@ def head(w_out: Tensor, columns: Tensor, n_members: int) -> Tensor:
     return w_out.new_zeros(len(w_out), n_members * w_out.shape[1]).scatter(1, columns, w_out)
 
 
-def _whole(name: str, values: Sequence[int], least: int) -> list[int]:
+def _whole(name: str, values: Iterable[int], least: int) -> list[int]:
     """The values as ints. Raises UserError when one is not a whole number of at least `least`."""
+    if not isinstance(values, Iterable):
+        raise UserError(f"`{name}` must be a list of whole numbers of at least {least}; got {values!r}")
+    values = list(values)
     for value in values:
         if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
             raise UserError(f"`{name}` must be whole numbers of at least {least}; got {value!r}")
