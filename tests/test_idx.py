@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 import toydata
-from toydata import Downloads, write_small
+from toydata import Downloads, flip_last_byte, write_small
 
 from lowcap import idx
 from lowcap.errors import DataError
@@ -32,12 +32,6 @@ def downloads(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Downloads:
 @pytest.fixture
 def cache(tmp_path: Path) -> Path:
     return tmp_path / "cache"
-
-
-def flip_last_byte(path: Path) -> None:
-    content = bytearray(path.read_bytes())
-    content[-1] ^= 1
-    path.write_bytes(content)
 
 
 @pytest.mark.mnist
