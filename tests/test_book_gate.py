@@ -86,6 +86,11 @@ def test_two_images_in_one_cell_are_refused():
     assert "draws 2 images" in refusal(with_output(IMAGE, IMAGE, cell=figure_cell()))
 
 
+def test_a_value_beside_the_image_is_refused():
+    value = new_output("execute_result", data={"text/plain": "[]"}, execution_count=1)
+    assert "shows a value beside its image" in refusal(with_output(value, IMAGE, cell=figure_cell()))
+
+
 def test_a_figure_name_used_twice_is_refused():
     assert "figure name fig-line is used twice" in refusal(executed(figure_cell(), figure_cell()))
 

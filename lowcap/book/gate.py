@@ -104,6 +104,8 @@ def _figures(cell: NotebookNode) -> Iterator[str]:
         return
     if len(images) > 1:
         yield f"draws {len(images)} images; one figure a cell, or they share one caption and alternative text"
+    if any(o.output_type == "execute_result" and o not in images for o in cell.outputs):
+        yield "shows a value beside its image, and both would be the figure; assign the last line to a name"
     meta = cell.metadata.get("mystnb", {})
     alt, figure = str(meta.get("image", {}).get("alt", "")), meta.get("figure", {})
     if len(alt.split()) < MIN_ALT_WORDS:

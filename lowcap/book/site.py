@@ -67,7 +67,7 @@ def _complaints(log: str, stage: Path) -> str:
 
 
 def tidy(site: Path) -> None:
-    """Leave out what no page needs, mend roles, and tell GitHub Pages to serve folders that start with an underscore."""
+    """Leave out what no page needs, mend roles, and have GitHub Pages serve folders that start with an underscore."""
     for pattern in UNUSED:
         for path in list(site.glob(pattern)):
             shutil.rmtree(path) if path.is_dir() else path.unlink()
