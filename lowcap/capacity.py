@@ -9,7 +9,6 @@ import pandas as pd
 from scipy.stats import bootstrap, spearmanr
 from sklearn.linear_model import RidgeClassifier
 
-from lowcap.errors import UserError
 from lowcap.evaluation import evaluate
 from lowcap.population import Population
 from lowcap.tasks import ALL_PAIRS, PAIRS, Task, load_task
@@ -112,15 +111,12 @@ def linear_error(task: Task, *, alpha: float = 100.0) -> float:
 def rank_correlation(x: Sequence[float], y: Sequence[float], *, seed: int = 0) -> pd.Series:
     """Spearman's rank correlation as `estimate, low, high`, with the 95 % bootstrap interval over the points.
 
-    Points with a NaN are left out. The correlation with a constant is 0.
-
-    Raises:
-        UserError: fewer than three points.
+    Points with a NaN are left out. The correlation with a constant is 0, that of fewer than three points is NaN.
     """
     points = np.array([x, y], dtype=float)
     points = points[:, ~np.isnan(points.sum(0))]
     if points.shape[1] < 3:
-        raise UserError(f"a rank correlation needs at least 3 points; got {points.shape[1]}")
+        return pd.Series({"estimate": np.nan, "low": np.nan, "high": np.nan})
     options = {"paired": True, "vectorized": False, "n_resamples": 2000, "method": "percentile"}
     result = bootstrap(tuple(points), _spearman, rng=np.random.default_rng(seed), **options)
     low, high = map(float, result.confidence_interval)
