@@ -21,8 +21,14 @@ def evaluate(population: Population, x: Tensor, y: Tensor) -> pd.DataFrame:
 
     For a pair of classes `f1` and `auc` are those of class 1, at logit 0 and over all thresholds; `dead` counts hidden
     units that never fire. With more classes `f1` is the mean over classes and `auc` is left out. `loss` is the mean
-    cross-entropy in nats.
+    cross-entropy in nats. A network that has diverged has the loss NaN.
+
+    Raises:
+        UserError: images and labels do not fit each other or the population.
     """
+    if x.ndim != 2 or x.shape[1] != population.n_features or len(x) != len(y) or len(y) == 0:
+        found = f"images of shape {tuple(x.shape)} and {len(y)} labels"
+        raise UserError(f"need images of {population.n_features} features and as many labels; got {found}")
     frame, logits = population.members, population(x)
     if population.n_outputs == 1:
         target = y[:, None].to(logits).expand_as(logits)
@@ -52,11 +58,14 @@ def macro_f1(guess: Tensor, y: Tensor, n_classes: int) -> Tensor:
 
 
 def roc_auc(logits: Tensor, y: Tensor) -> np.ndarray:
-    """Area under the ROC curve per column of `(N, P)`: the share of pairs of images in the right order, ties a half."""
+    """Area under the ROC curve per column of `(N, P)`: the share of pairs of images in the right order, ties a half.
+
+    NaN in a column counts as 0; all is NaN without images of both classes.
+    """
     positive = y.numpy() > 0
     n, m = positive.sum(), (~positive).sum()
     ranks = rankdata(np.nan_to_num(logits.detach().numpy()), axis=0)[positive].sum(0)
-    return (ranks - n * (n + 1) / 2) / (n * m)
+    return (ranks - n * (n + 1) / 2) / (n * m or np.nan)
 
 
 def interval(values: object, *, statistic: Callable = np.mean, confidence: float = 0.95, seed: int = 0) -> pd.Series:
@@ -66,11 +75,13 @@ def interval(values: object, *, statistic: Callable = np.mean, confidence: float
     [1.0, 1.0, 1.0]
 
     Raises:
-        UserError: no values.
+        UserError: no values, or a confidence that is not between 0 and 1.
     """
     values = np.asarray(values, dtype=float)
     if values.size == 0:
         raise UserError("`values` must hold at least one number; got none")
+    if not 0 < confidence < 1:
+        raise UserError(f"`confidence` must lie between 0 and 1, both excluded; got {confidence!r}")
     estimate = low = high = float(statistic(values))
     if np.ptp(values) > 0:
         rng = np.random.default_rng(seed)
