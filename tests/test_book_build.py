@@ -83,6 +83,13 @@ def test_an_unchanged_chapter_is_not_executed_again_unless_asked(root):
     assert executed_at(root) != first
 
 
+def test_the_launch_button_opens_the_source_of_the_chapter(root, monkeypatch):
+    assert "mybinder" not in site(root)[1]
+    monkeypatch.setenv("LOWCAP_REPOSITORY", "https://github.com/ann/book")
+    build(root, DIGITS)
+    assert "https://mybinder.org/v2/gh/ann/book/main?urlpath=lab/tree/book/01-replay.ipynb" in site(root)[1]
+
+
 @pytest.mark.parametrize(
     ("cells", "told"),
     [

@@ -104,8 +104,8 @@ def _commit(entry: dict[str, Any]) -> str:
 def _data(chapters: dict[str, dict[str, Any]]) -> list[str]:
     lines = ["## Data", ""]
     for identity in {json.dumps(entry["data"], sort_keys=True): entry["data"] for entry in chapters.values()}.values():
-        plain = {key: value for key, value in identity.items() if not isinstance(value, dict)}
-        lines += ["; ".join(f"{key.replace('_', ' ')}: {value}" for key, value in plain.items()) + ".", ""]
+        counts = f"{identity['n_train']:,} training and {identity['n_test']:,} test images"
+        lines += [f"The dataset is {identity['name']} ({identity['source']}), with {counts}.", ""]
         files = identity.get("files") or {}
         lines += [f"- `{name}` has MD5 `{digest}`" for name, digest in files.items()]
     return lines
