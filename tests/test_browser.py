@@ -13,10 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from toybook import fast_book
 
-from lowcap.book.build import Options, build
-
-ROOT = Path(__file__).resolve().parent.parent
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
          "--disable-component-update", "--disable-sync"]  # fmt: skip
 WIDTHS, SCHEMES = (1280, 390), ("light", "dark")
@@ -67,8 +65,7 @@ def site(browser, tmp_path_factory):
     """The folder of the finished pages."""
     if os.environ.get("LOWCAP_SITE"):
         return Path(os.environ["LOWCAP_SITE"]).resolve()
-    output = tmp_path_factory.mktemp("site")
-    return build(ROOT, Options(dataset="digits", fast=True, output=output)).parent.resolve()
+    return fast_book(tmp_path_factory)
 
 
 @pytest.fixture(scope="module")

@@ -6,6 +6,8 @@ from pathlib import Path
 import nbformat
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
+from lowcap.book.build import Options, build
+
 REAL = Path(__file__).resolve().parent.parent
 KERNEL = {
     "kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"},
@@ -24,6 +26,12 @@ def notebook(*cells, title="# A chapter"):
     """A chapter; text stands for a code cell."""
     made = [new_code_cell(cell) if isinstance(cell, str) else cell for cell in cells]
     return new_notebook(cells=[new_markdown_cell(title), *made], metadata=KERNEL)
+
+
+def fast_book(tmp_path_factory):
+    """The real book at fast settings on the bundled digits; its chapters are executed once per test session."""
+    output = tmp_path_factory.getbasetemp() / "fast-book"
+    return build(REAL, Options(dataset="digits", fast=True, output=output)).parent.resolve()
 
 
 def make(root, *cells):

@@ -1,0 +1,50 @@
+"""The real chapters: the whole book at fast settings, and each chapter at settings of a reader's own."""
+
+import json
+
+import nbformat
+import pytest
+import toybook
+
+from lowcap import ledger, parameters
+from lowcap.book import source
+from lowcap.book.run import run
+
+ALTERED = {
+    "01-replay": {"pairs": [[3, 8]], "widths": [3, 5], "seeds": [7], "steps": 12, "lr": 0.1, "grid_pair": [2, 7]},
+    "02-capacity": {"pair": [3, 8], "pairs": [[3, 8], [1, 7]], "widths": [2, 3], "all_widths": [1, 3], "n_pairs": 4},
+}
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    return toybook.fast_book(tmp_path_factory)
+
+
+def test_the_book_builds_at_fast_settings_with_a_verdict_on_every_claim(site):
+    found = json.loads((site / "results.json").read_text())
+    assert {claim["id"] for claim in found["claims"]} == set(ledger.catalogue())
+    assert set(found["results"]) == set(source.load(toybook.REAL).chapters)
+
+
+def test_every_page_says_that_it_does_not_show_the_books_own_numbers(site):
+    for page in (site / "book").glob("*.html"):
+        assert "not on MNIST" in page.read_text(), page.name
+        assert "Fast settings" in page.read_text(), page.name
+
+
+def test_the_ledger_and_the_origin_of_the_numbers_are_on_their_pages(site):
+    index, status = (site / "book" / "index.html").read_text(), (site / "book" / "status.html").read_text()
+    assert all(claim.sentence[:30] in index for claim in ledger.catalogue().values())
+    assert all(name in status for name in source.load(toybook.REAL).chapters)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("chapter", ALTERED)
+def test_a_chapter_runs_at_a_readers_own_settings(chapter, tmp_path):
+    settings = parameters.FAST[chapter] | ALTERED[chapter]
+    altered = [f"{name}={json.dumps(value)}" for name, value in settings.items()]
+    run(toybook.REAL, chapter, ["dataset=digits", *altered], tmp_path)
+    made = nbformat.read(tmp_path / f"{chapter}.ipynb", as_version=4)
+    assert made.metadata["lowcap"]["parameters"].items() >= ALTERED[chapter].items()
+    assert all(not claim["own"] for claim in ledger.verdicts(ledger.collect([made])))
