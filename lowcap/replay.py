@@ -20,9 +20,10 @@ from sklearn.model_selection import train_test_split
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
 
+from lowcap.errors import UserError
 from lowcap.evaluation import f1_score, roc_auc
 from lowcap.population import Population, head
-from lowcap.tasks import PAIRS, raw_training_images
+from lowcap.tasks import PAIRS, check_classes, check_seed, raw_training_images
 from lowcap.training import BLOCK_ROWS, one_thread_each
 
 SEEDS = (0, 42, 78)
@@ -45,9 +46,13 @@ class Split:
 
 
 def split(pair: tuple[int, int], seed: int, *, dataset: str = "auto") -> Split:
-    """Balance the two classes, shuffle, and hold out a stratified fifth, all from the one seed."""
+    """Balance the two classes, shuffle, and hold out a stratified fifth, all from the one seed.
+
+    Raises:
+        UserError: not two different digits, or a seed out of range.
+    """
+    pair, rng = _pair(pair), np.random.default_rng(check_seed(seed))
     images, labels = raw_training_images(dataset)
-    rng = np.random.default_rng(seed)
     fewest = min((labels == digit).sum() for digit in pair)
     index = np.concatenate([rng.choice(np.flatnonzero(labels == digit), fewest, replace=False) for digit in pair])
     index = index[rng.permutation(len(index))]
@@ -64,14 +69,15 @@ def starts(
 
     The stream runs through the networks with the width in the outer loop and the pair in the inner one.
     """
-    stream = np.random.RandomState(seed)
+    stream = np.random.RandomState(check_seed(seed))
+    blank = Population(widths, [seed] * len(widths), n_features=n_features).double()
     drawn: dict[tuple, list] = {pair: [] for pair in pairs}
     for width in widths:
         for pair in pairs:
             drawn[pair].append((stream.randn(n_features, width) * 0.1, stream.randn(width, 1) * 0.1))
     populations = {}
     for pair, layers in drawn.items():
-        population = Population(widths, [seed] * len(widths), n_features=n_features, init="published").double()
+        population = blank.select(range(len(widths)))
         population.w_in.data = torch.from_numpy(np.concatenate([w for w, _ in layers], axis=1))
         population.w_out.data = torch.from_numpy(np.concatenate([w for _, w in layers]))
         populations[pair] = population
@@ -88,9 +94,9 @@ def descend(population: Population, x: Tensor, y: Tensor, *, lr: float = LR, ste
         block, logits = head(population.w_out, columns, len(population)), []
         grads = [torch.zeros_like(t) for t in (w_in, b_in, population.w_out, population.b_out)]
         for rows, labels in blocks:
-            hidden = torch.addmm(b_in, rows, w_in).relu_()
+            hidden = torch.addmm(b_in, rows, w_in).relu_().nan_to_num_()  # one that diverges must spoil no other
             logits.append(torch.addmm(population.b_out.flatten(), hidden, block))
-            error = (logits[-1].sigmoid() - labels) / len(x)
+            error = (logits[-1].sigmoid() - labels).nan_to_num_() / len(x)
             grad_hidden = torch.ops.aten.threshold_backward(error @ block.T, hidden, 0)
             parts = (
                 rows.T @ grad_hidden,
@@ -141,7 +147,15 @@ def run(
     Columns: `seed, width, pair, n_train, n_test, best_train_f1, final_train_f1, final_loss` (training metrics are
     those before each step, as the study took them), `test_f1, test_auc, w1_sum` after training, and for each pruning
     percentage `f1_pruned_as_run_P` and `f1_pruned_true_P` on the held-out fifth.
+
+    Raises:
+        UserError: nothing to replay, or a pair, width, seed, learning rate or number of steps out of range.
     """
+    seeds, widths = list(dict.fromkeys(seeds)), list(dict.fromkeys(widths))
+    pairs = list(dict.fromkeys(map(_pair, pairs)))
+    if not (seeds and widths and pairs) or steps < 1 or not lr > 0:
+        found = f"{len(seeds)}, {len(widths)}, {len(pairs)}, steps={steps!r} and lr={lr!r}"
+        raise UserError(f"need at least one seed, width, pair and step, and a positive `lr`; got {found}")
     n_features = raw_training_images(dataset)[0].shape[1]
     jobs = [job for seed in seeds for job in starts(seed, widths, pairs=pairs, n_features=n_features).items()]
 
@@ -182,6 +196,13 @@ def printed() -> pd.DataFrame:
     return pd.read_csv(Path(__file__).resolve().parents[1] / "data" / "published" / "published_text.csv")
 
 
+def _pair(classes: object) -> tuple[int, int]:
+    pair = check_classes(classes)
+    if len(pair) != 2:
+        raise UserError(f"a pair must be two different digits from 0 to 9 such as (4, 9); got {classes!r}")
+    return pair[0], pair[1]
+
+
 def _f1(logits: Tensor, y: Tensor) -> Tensor:
     """F1 as the study counts it: a probability of exactly one half is class 1."""
     return f1_score(logits >= 0, y)
@@ -216,7 +237,15 @@ def _replay(population: Population, data: Split, steps: int, lr: float, percenta
 
 
 def to_csv(path: str | PathLike, seeds: Sequence[int] = SEEDS, **kwargs: Any) -> pd.DataFrame:
-    """`run`, written to a CSV file with all digits."""
-    rows = run(seeds, **kwargs)
-    rows.to_csv(path, index=False)
+    """`run`, written to a CSV file with all digits, which replaces an old one only when it is complete."""
+    if Path(path).is_dir():
+        raise UserError(f"`path` must be a file to write; {path} is a folder")
+    aside = Path(f"{path}.part")
+    try:
+        with aside.open("w", newline="") as file:  # at once: where nothing can be written, nothing is computed
+            rows = run(seeds, **kwargs)
+            rows.to_csv(file, index=False)
+        aside.replace(path)
+    finally:
+        aside.unlink(missing_ok=True)
     return rows

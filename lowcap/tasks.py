@@ -98,6 +98,13 @@ def check_dataset(dataset: str, parameter: str = "dataset") -> str:
     return dataset
 
 
+def check_seed(seed: int, parameter: str = "seed") -> int:
+    """The seed itself. Raises UserError when NumPy's generators cannot take it."""
+    if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or not 0 <= seed < 2**32:
+        raise UserError(f"`{parameter}` must be a whole number from 0 to 2**32 - 1; got {seed!r}")
+    return int(seed)
+
+
 def resolve(dataset: str = "auto") -> str:
     """The dataset that a name stands for, fetched and checked.
 
@@ -152,8 +159,7 @@ def load_task(classes: object, *, dataset: str = "auto", split_seed: int = 0, va
         DataError: the dataset cannot be had or a file of it is damaged; the message names file and remedy.
     """
     classes = check_classes(classes)
-    if isinstance(split_seed, bool) or not isinstance(split_seed, int | np.integer) or not 0 <= split_seed < 2**32:
-        raise UserError(f"`split_seed` must be a whole number from 0 to 2**32 - 1; got {split_seed!r}")
+    check_seed(split_seed, "split_seed")
     if not isinstance(val_fraction, float | np.floating) or not 0 < val_fraction < 1:
         raise UserError(f"`val_fraction` must lie between 0 and 1, both excluded; got {val_fraction!r}")
     dataset = resolve(dataset)
