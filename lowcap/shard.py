@@ -1,0 +1,174 @@
+"""A shard: some members of a population on their way through training, few enough for a core's own caches.
+
+The gradients are written out, they are four products. Hidden biases are one more row of the first weights, met by a
+pixel that is always 1. The second layers are a block matrix in which each unit feeds its own member only; it is gone
+through in blocks of a few members, so that few of its zeros are ever multiplied. Logits lie transposed, `(P * K, B)`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn.functional import one_hot
+
+from lowcap.population import Population
+from lowcap.tasks import Task
+
+if TYPE_CHECKING:
+    from lowcap.training import Recipe
+
+OPTIMIZERS = {"sgd": torch.optim.SGD, "adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
+BLOCK_ROWS = 1024  # large batches are gone through in blocks of so many images
+HEAD_CELLS = 4096  # a block of second layers has at most so many entries, or one member
+
+
+class Data(NamedTuple):
+    """Training images `(N, D + 1)` at the positions `pixels (D,)`, a last pixel of 1, and targets `(K, N)`."""
+
+    pixels: Tensor
+    x: Tensor
+    y: Tensor
+
+    @classmethod
+    def of(cls, task: Task, pixels: Tensor, dtype: torch.dtype) -> Data:
+        """The training images of a task as a shard takes them."""
+        y = task.y_train[None] if task.n_outputs == 1 else one_hot(task.y_train, task.n_outputs).T
+        x = task.x_train.index_select(1, torch.cat([pixels, pixels[:1]])).to(dtype)
+        x[:, -1] = 1
+        return cls(pixels, x, y.to(dtype).contiguous())
+
+
+class Shard:
+    """Members `members` of a population; trains a copy of their weights, and writes them back after each run."""
+
+    def __init__(self, population: Population, members: list[int], data: Data, recipe: Recipe, order_seed: int):
+        one = population.select(members)
+        self.population, self.members, self.data, self.recipe = population, members, data, recipe
+        self.units = torch.cat([torch.where(population.owner == i)[0] for i in members])
+        self.w_in = torch.cat([one.w_in.detach()[data.pixels], one.b_in.detach()[None]])  # (D + 1, U)
+        self.w_out, self.b_out = one.w_out.detach(), one.b_out.detach().view(-1, 1)  # (U, K), (P * K, 1)
+        self.weights = [self.w_in, self.w_out, self.b_out]
+        self.grads = [torch.zeros_like(weight) for weight in self.weights]
+        self.head = _Head(one.widths, self.w_out)
+        mask_in = None if one.mask_in is None else one.mask_in[data.pixels]
+        masks = [(self.w_in[:-1], mask_in), (self.w_out, one.mask_out)]
+        self.masks = [(weight, mask) for weight, mask in masks if mask is not None]
+        self.batch = data.x.new_empty(min(recipe.batch_size or 0, len(data.x)), data.x.shape[1])
+        self.optimizer = self._torch_optimizer() if recipe.optimizer != "sgd" else None
+        self.generator = torch.Generator().manual_seed(order_seed)
+
+    def _torch_optimizer(self) -> torch.optim.Optimizer:
+        for weight, grad in zip(self.weights, self.grads, strict=True):
+            weight.grad = grad
+        kind = OPTIMIZERS[self.recipe.optimizer]
+        return kind(self.weights, lr=self.recipe.lr, weight_decay=self.recipe.weight_decay, fused=True)
+
+    @torch.no_grad()
+    def run(self, start: int, stop: int) -> None:
+        """Train for the epochs from `start` to `stop` and write the weights back."""
+        n = len(self.data.x)
+        size = self.recipe.batch_size or n
+        for epoch in range(start, stop):
+            batches = self._batches(size) if size < n else [(self.data.x, self.data.y)]
+            for step, (x, y) in enumerate(batches):
+                self.step(x, y, self._rate(epoch + step * size / n))
+        rows = self.data.pixels[:, None], self.units
+        self.population.w_in.data[rows] = self.w_in[:-1]
+        self.population.b_in.data[self.units] = self.w_in[-1]
+        self.population.w_out.data[self.units] = self.w_out
+        self.population.b_out.data[self.members] = self.b_out.view(len(self.members), -1)
+
+    def _batches(self, size: int) -> Iterator[tuple[Tensor, Tensor]]:
+        x, y = self.data.x, self.data.y
+        for index in torch.randperm(len(x), generator=self.generator).split(size):
+            yield torch.index_select(x, 0, index, out=self.batch[: len(index)]), y.index_select(1, index)
+
+    def _rate(self, epoch: float) -> float:
+        if self.recipe.schedule == "constant":
+            return self.recipe.lr
+        return self.recipe.lr * (1 + math.cos(math.pi * epoch / self.recipe.epochs)) / 2
+
+    def step(self, x: Tensor, y: Tensor, lr: float) -> None:
+        """One step of the optimiser on images `(B, D + 1)` and targets `(K, B)`."""
+        momentum = self.recipe.momentum if self.optimizer is None else 0.0
+        self.head.fill(self.w_out)
+        for grad in self.grads[1:]:
+            grad.mul_(momentum)
+        for rows, targets in zip(x.split(BLOCK_ROWS), y.split(BLOCK_ROWS, dim=1), strict=True):
+            self._add_gradient(rows, targets, len(x), momentum)
+            momentum = 1.0
+        self._update(lr)
+        for weight, mask in self.masks:
+            weight.mul_(mask)
+
+    def _add_gradient(self, x: Tensor, y: Tensor, n: int, momentum: float) -> None:
+        """Add the gradient of the loss on some of the `n` images of a batch; momentum gathers inside the product."""
+        # Zero times infinity is not zero: what a diverged member says is silenced, lest the zeros spread it.
+        hidden = torch.mm(x, self.w_in).relu_().nan_to_num_(0, 0, 0)  # (B, U)
+        error = self._error(self.head.logits(hidden, self.b_out), y).nan_to_num_(0).div_(n)  # (P * K, B)
+        grad_hidden, grad_w_out = self.head.gradients(hidden, error)
+        torch.ops.aten.threshold_backward.grad_input(grad_hidden, hidden, 0, grad_input=grad_hidden)
+        self.grads[0].addmm_(x.T, grad_hidden, beta=momentum)
+        self.grads[1].add_(grad_w_out)
+        self.grads[2].add_(error.sum(1, keepdim=True))
+
+    def _error(self, logits: Tensor, y: Tensor) -> Tensor:
+        """Gradient of each image's cross-entropies by the logits, both `(P * K, B)`."""
+        if len(y) == 1:
+            return logits.sigmoid_().sub_(y)
+        return logits.view(-1, *y.shape).softmax(1).sub_(y).view_as(logits)
+
+    def _update(self, lr: float) -> None:
+        if self.optimizer is not None:
+            self.optimizer.param_groups[0]["lr"] = lr
+            self.optimizer.step()
+            return
+        for weight, grad in zip(self.weights, self.grads, strict=True):
+            if self.recipe.weight_decay:
+                grad.add_(weight, alpha=self.recipe.weight_decay)
+            weight.sub_(grad, alpha=lr)
+
+
+class _Head:
+    """Second layers `(U, K)` of networks of the given widths as blocks, one after another, of a few networks each."""
+
+    def __init__(self, widths: list[int], w_out: Tensor):
+        k = w_out.shape[1]
+        groups: list[list[int]] = [[]]
+        for width in widths:
+            if groups[-1] and (sum(groups[-1]) + width) * (len(groups[-1]) + 1) * k > HEAD_CELLS:
+                groups.append([])
+            groups[-1].append(width)
+        self.units, self.outputs = [sum(group) for group in groups], [len(group) * k for group in groups]
+        place = [i for group in groups for i, width in enumerate(group) for _ in range(width)]  # of a unit's network
+        self.columns = torch.tensor(place)[:, None] * k + torch.arange(k)  # (U, K)
+        self.table, self.grad = (w_out.new_zeros(len(w_out), max(self.outputs)) for _ in range(2))
+        self.blocks, self.grads = self._views(self.table), self._views(self.grad)
+
+    def _views(self, table: Tensor) -> list[Tensor]:
+        return [rows[:, :k] for rows, k in zip(table.split(self.units), self.outputs, strict=True)]
+
+    def fill(self, w_out: Tensor) -> None:
+        """Take these weights `(U, K)`."""
+        self.table.scatter_(1, self.columns, w_out)
+
+    def logits(self, hidden: Tensor, bias: Tensor) -> Tensor:
+        """Logits `(P * K, B)` for activations `(B, U)`."""
+        out = bias.expand(-1, len(hidden)).contiguous()
+        for block, h, logits in zip(self.blocks, hidden.split(self.units, 1), out.split(self.outputs), strict=True):
+            logits.addmm_(block.T, h.T)
+        return out
+
+    def gradients(self, hidden: Tensor, error: Tensor) -> tuple[Tensor, Tensor]:
+        """Gradients by the activations `(B, U)` and by the weights `(U, K)`, from that by the logits."""
+        grad_hidden = torch.empty_like(hidden)
+        parts = zip(self.blocks, self.grads, error.split(self.outputs), strict=True)
+        views = zip(hidden.split(self.units, 1), grad_hidden.split(self.units, 1), strict=True)
+        for (block, grad, e), (h, grad_h) in zip(parts, views, strict=True):
+            torch.mm(e.T, block.T, out=grad_h)
+            torch.mm(h.T, e.T, out=grad)
+        return grad_hidden, self.grad.gather(1, self.columns)
