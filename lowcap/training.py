@@ -14,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import pairwise
+from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,7 @@ from lowcap.shard import BLOCK_ROWS as BLOCK_ROWS
 from lowcap.shard import OPTIMIZERS, Data, Shard
 from lowcap.tasks import Task
 
+PAIR_IMAGES = 9_500  # training images of a pair of MNIST's digits, more or less
 SHARD_UNITS = 600  # weights, gradient and momentum of so many units fit a core's own cache
 
 
@@ -55,13 +57,16 @@ class Recipe:
 
     def __post_init__(self) -> None:
         checks = {
-            "init": (self.init in INITS, f"one of {', '.join(INITS)}"),
-            "optimizer": (self.optimizer in OPTIMIZERS, f"one of {', '.join(OPTIMIZERS)}"),
-            "lr": (self.lr > 0 and math.isfinite(self.lr), "a positive number"),
-            "momentum": (0 <= self.momentum < 1, "at least 0 and below 1"),
-            "weight_decay": (0 <= self.weight_decay < math.inf, "at least 0"),
-            "batch_size": (self.batch_size is None or self.batch_size >= 1, "at least 1, or None for all images"),
-            "epochs": (self.epochs >= 0, "at least 0"),
+            "init": (self.init in tuple(INITS), f"one of {', '.join(INITS)}"),
+            "optimizer": (self.optimizer in tuple(OPTIMIZERS), f"one of {', '.join(OPTIMIZERS)}"),
+            "lr": (0 < _number(self.lr) < math.inf, "a positive number"),
+            "momentum": (0 <= _number(self.momentum) < 1, "a number of at least 0 and below 1"),
+            "weight_decay": (0 <= _number(self.weight_decay) < math.inf, "a number of at least 0"),
+            "batch_size": (
+                self.batch_size is None or _number(self.batch_size, Integral) >= 1,
+                "a whole number of at least 1, or None for all images",
+            ),
+            "epochs": (_number(self.epochs, Integral) >= 0, "a whole number of at least 0"),
             "schedule": (self.schedule in ("constant", "cosine"), "constant or cosine"),
         }
         for name, (fine, allowed) in checks.items():
@@ -71,6 +76,23 @@ class Recipe:
     def but(self, **changes: Any) -> Recipe:
         """This recipe with some values changed."""
         return replace(self, **changes)
+
+    def steps(self, n_images: int) -> int:
+        """Steps of the optimiser on so many training images."""
+        return self.epochs * math.ceil(n_images / (self.batch_size or n_images))
+
+    def stretched(self, task: Task) -> Recipe:
+        """This recipe with as many more epochs as the task has fewer training images than a pair of MNIST's digits.
+
+        So the number of steps is about the same on small datasets. Full-batch recipes stay as they are.
+        """
+        times = max(1, round(PAIR_IMAGES / len(task.x_train))) if self.batch_size else 1
+        return self.but(epochs=self.epochs * times)
+
+
+def _number(value: Any, kind: type = Real) -> Any:
+    """The value, or NaN, which is in no range, if it is not a number of that kind."""
+    return value if isinstance(value, kind) and not isinstance(value, bool) else math.nan
 
 
 PUBLISHED = Recipe("published", init="published", lr=0.03, batch_size=None, epochs=100)
@@ -92,10 +114,13 @@ def train(
     Args:
         order_seed: the source of chance of the mini-batches' order, the same for all members.
         on_epoch: called as `on_epoch(epoch, population)` before training (epoch 0), then after each `every` epochs.
+            It only looks: what it changes in the population is lost.
 
     Raises:
-        UserError: the population and the task disagree on features or classes.
+        UserError: the population and the task disagree on features or classes, or `every` is less than 1.
     """
+    if not _number(every, Integral) >= 1:
+        raise UserError(f"`every` must be a whole number of at least 1; got {every!r}")
     if (population.n_features, population.n_outputs) != (task.n_features, task.n_outputs):
         raise UserError(
             f"the population has {population.n_features} features and {population.n_outputs} outputs, "
