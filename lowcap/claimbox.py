@@ -25,6 +25,9 @@ class Verdict:
     changed: list[str]
     dataset: str
 
+    def _ipython_display_(self) -> None:
+        """Show nothing more as a cell's last value: `claims.judge` has shown the box."""
+
 
 def note(verdict: Verdict) -> str:
     """Why the verdict is that of this run only; empty at the book's own parameters on MNIST."""

@@ -144,7 +144,7 @@ class Capacity(Parameters):
     all_widths: Widths = _field([1, 2, 4, 8, 16, 32, 64], "hidden widths for all pairs", unit="units", cost=_LINEAR)
     all_seeds: int = _field(10, "networks per pair and width for all pairs", (1, 100), "networks", _LINEAR)
     published_seeds: int = _field(3, "replicas by the published protocol", (1, 50), "networks", _LINEAR)
-    epochs: int = _field(20, "passes over the training images", (1, 500), "epochs", _LINEAR)
+    epochs: int = _field(20, "passes over the training images (more where they are few)", (1, 500), "epochs", _LINEAR)
     lr: float = _field(0.05, "learning rate", (1e-6, 100.0), "per step")
     long_epochs: int = _field(80, "passes in the longer run that checks convergence", (1, 2000), "epochs", _LINEAR)
     threshold: float = _field(0.9, "mean F1 that a width has to exceed, after the paper", (0.0, 1.0), "F1")
@@ -157,8 +157,8 @@ SCHEMAS: dict[str, type[Parameters]] = {"01-replay": Replay, "02-capacity": Capa
 
 # Small enough to try a whole chapter in seconds, on the bundled digits; the numbers it gives mean nothing.
 FAST: dict[str, dict[str, Any]] = {
-    "01-replay": {"pairs": [[0, 1], [4, 9]], "widths": [2, 8, 24], "seeds": [0, 42], "steps": 20,
+    "01-replay": {"pairs": [[0, 1], [4, 9]], "widths": [2, 8, 24], "seeds": [0, 42],
                   "grid_lrs": [0.001, 0.03, 0.3], "grid_seeds": 2},
-    "02-capacity": {"pairs": [[0, 1], [4, 9]], "widths": [1, 4, 16], "n_seeds": 2, "all_widths": [1, 4, 16],
-                    "all_seeds": 2, "published_seeds": 2, "epochs": 3, "long_epochs": 6, "n_pairs": 6},
+    "02-capacity": {"pairs": [[0, 1], [4, 9]], "widths": [1, 4, 16], "n_seeds": 3, "all_widths": [1, 4, 16],
+                    "all_seeds": 2, "published_seeds": 2, "epochs": 8, "long_epochs": 16, "n_pairs": 8},
 }  # fmt: skip
