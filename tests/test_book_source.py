@@ -1,5 +1,7 @@
 """The book's sources: what is read from them, and the one line that says what is wrong."""
 
+from importlib.resources import files
+
 import pytest
 import toybook
 import yaml
@@ -57,3 +59,12 @@ def test_the_root_is_found_from_a_folder_inside(root):
     assert source.find_root(root / "book" / "static") == root
     with pytest.raises(UserError, match="run this inside a checkout"):
         source.find_root(root.parent)
+
+
+def test_the_real_configuration_has_only_keys_that_jupyter_book_knows():
+    config = source.load(toybook.REAL).config
+    known = yaml.safe_load((files("jupyter_book") / "default_config.yml").read_text()) | {"bibtex_bibfiles": []}
+    for key, value in config.items():
+        assert key in known
+        if isinstance(value, dict):
+            assert set(value) <= set(known[key]), key
