@@ -110,20 +110,10 @@ def pair_map(values: Mapping[str, float] | pd.Series, ax: Axes, *, fmt: str = "g
     for pair, value in dict(values).items():
         a, b = map(int, pair.split("-"))
         grid[b, a] = value
-    text = np.array(
-        [
-            ["" if a >= b else "–" if np.isnan(grid[b, a]) else format(grid[b, a], fmt) for a in range(10)]
-            for b in range(10)
-        ]
-    )
-    shown = {
-        "cmap": "cividis_r",
-        "linewidths": 1,
-        "cbar_kws": {"label": label, "shrink": 0.8},
-        "square": True,
-        **kwargs,
-    }
-    sns.heatmap(grid[1:, :9], annot=text[1:, :9], fmt="", annot_kws={"size": 8}, ax=ax, **shown)
+        if np.isnan(value):
+            ax.text(a + 0.5, b - 0.5, "–", ha="center", va="center", size=8)
+    options = {"cmap": "cividis_r", "linewidths": 1, "square": True, "cbar_kws": {"label": label, "shrink": 0.8}}
+    sns.heatmap(grid[1:, :9], annot=True, fmt=fmt, annot_kws={"size": 8}, ax=ax, **{**options, **kwargs})
     ax.set_yticklabels([str(i) for i in range(1, 10)], rotation=0)
     ax.grid(False)
     return ax

@@ -1,0 +1,63 @@
+"""Figures, by what they draw and not by their pixels."""
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+
+from lowcap import figures
+from lowcap.errors import UserError
+
+
+@pytest.fixture
+def scores() -> pd.DataFrame:
+    return pd.DataFrame(
+        {
+            "width": [2, 2, 2, 8, 8, 8] * 2,
+            "f1": [0.1, 0.2, 0.9, 0.5, 0.6, 0.7, 0.8, 0.8, 0.8, 0.9, 0.9, 0.9],
+            "pair": ["4-9"] * 6 + ["0-1"] * 6,
+        }
+    )
+
+
+def test_a_curve_runs_through_the_medians(scores: pd.DataFrame) -> None:
+    ax = figures.curves(scores, x="width", y="f1", hue="pair", ax=plt.figure().gca(), estimator="median")
+    drawn = [line.get_ydata() for line in ax.get_lines() if len(line.get_ydata())][:2]
+    assert np.allclose(drawn, [[0.2, 0.6], [0.8, 0.9]])
+
+
+def test_a_band_spans_all_rows_when_asked_for_the_whole_range(scores: pd.DataFrame) -> None:
+    ax = figures.curves(scores, x="width", y="f1", hue="pair", ax=plt.figure().gca(), band=("pi", 100))
+    low, high = np.array(ax.collections[0].get_paths()[0].vertices)[:, 1].min(), 0.9
+    assert (low, ax.collections[0].get_paths()[0].vertices[:, 1].max()) == pytest.approx((0.1, high))
+
+
+def test_pairs_and_protocols_keep_their_colour_and_names_share_none() -> None:
+    assert figures.colours(["4-9", "0-1"]) == {"4-9": figures.RED, "0-1": figures.BLUE}
+    assert len({str(colour) for colour in figures.colours([1, 2, 4, 8]).values()}) == 4
+
+
+def test_a_missing_column_is_named(scores: pd.DataFrame) -> None:
+    with pytest.raises(UserError, match="no column"):
+        figures.curves(scores, x="width", y="auc", hue="pair", ax=plt.figure().gca())
+
+
+def test_widths_are_ticked_at_powers_of_two() -> None:
+    ax = plt.figure().gca()
+    ax.plot([2, 64], [0, 1])
+    figures.width_axis(ax, [2, 6, 8, 10, 64])
+    assert list(ax.get_xticks()) == [2, 8, 64]
+
+
+def test_every_width_has_a_colour_step_of_its_own() -> None:
+    norm = figures.log2_norm([1, 2, 4, 64])
+    steps = [int(norm(width)) for width in (1, 2, 4, 64)]
+    assert steps == sorted(set(steps))
+
+
+def test_a_pair_lands_in_its_own_cell_and_a_missing_value_is_a_dash() -> None:
+    ax = figures.pair_map({"0-1": 1.0, "4-9": 2.5, "3-8": float("nan")}, plt.figure().gca(), label="error")
+    texts = {(round(t.get_position()[0] - 0.5), round(t.get_position()[1] + 0.5)): t.get_text() for t in ax.texts}
+    assert texts[(0, 1)] == "1"
+    assert texts[(4, 9)] == "2.5"
+    assert texts[(3, 8)] == "–"
