@@ -89,12 +89,13 @@ def toy() -> Population:
 
 
 def test_units_that_never_fire_are_counted_as_dead() -> None:
-    frame = evaluate(toy(), torch.tensor([[0.0, 1.0], [1.0, 0.0]]), torch.tensor([0.0, 1.0]))
+    x, y = torch.tensor([[0.0, 1.0], [1.0, 0.0], [0.0, 0.0]]), torch.tensor([0.0, 1.0, 0.0])
+    frame = evaluate(toy(), x, y)
     assert frame.dead.tolist() == [1, 1]
-    assert frame.accuracy.tolist() == [0.5, 0.5]
+    assert frame.accuracy.tolist() == [2 / 3, 2 / 3]
     awake = toy()
     awake.b_in.data = torch.tensor([0.0, 0.0, 1.5])
-    assert evaluate(awake, torch.tensor([[0.0, 1.0], [1.0, 0.0]]), torch.tensor([0.0, 1.0])).dead.tolist() == [1, 0]
+    assert evaluate(awake, x, y).dead.tolist() == [1, 0]
 
 
 def test_a_constant_answer_scores_what_chance_scores() -> None:
@@ -107,11 +108,11 @@ def test_a_constant_answer_scores_what_chance_scores() -> None:
 
 
 @pytest.mark.parametrize("n_outputs", [1, 3])
-def test_a_network_that_answers_nan_scores_nothing_and_has_no_loss(n_outputs: int) -> None:
+def test_a_network_that_has_diverged_scores_nothing_and_has_no_loss(n_outputs: int) -> None:
     task = toy_task(max(n_outputs, 2))
     population = Population([2, 3], [0, 1], n_features=12, n_outputs=n_outputs)
     alone = evaluate(population.select([1]), task.x_test, task.y_test)
-    population.b_out.data[0] = math.nan
+    population.w_in.data[:, 0] = math.nan
     frame = evaluate(population, task.x_test, task.y_test)
     assert math.isnan(frame.loss[0])
     if n_outputs == 1:

@@ -277,6 +277,19 @@ def test_a_recipe_can_be_changed_into_another_and_itself_stays() -> None:
         CONVERGED.but(lr=-1)
 
 
+@pytest.mark.parametrize("name", ["published", "sgd", "ragged batches", "batch larger than the data"])
+def test_a_recipe_knows_its_number_of_steps(name: str) -> None:
+    task, recipe = toy_task(), RECIPES[name]
+    assert recipe.steps(len(task.x_train)) == len(list(batches(task, recipe, 0)))
+
+
+def test_a_recipe_is_stretched_to_about_as_many_steps_on_few_images_as_on_a_pair_of_mnist() -> None:
+    small, large = toy_task(n=960), toy_task(n=20_000)
+    assert CONVERGED.stretched(small).steps(960) == pytest.approx(CONVERGED.steps(9_600), rel=0.1)
+    assert CONVERGED.stretched(large) == CONVERGED
+    assert PUBLISHED.stretched(small) == PUBLISHED
+
+
 @pytest.mark.mnist
 def test_the_converged_recipe_has_converged_on_4_and_9() -> None:
     task = load_task((4, 9), dataset="mnist")
