@@ -90,8 +90,11 @@ def judge(claim_id: str, holds: bool | None, in_part: bool = False, numbers: Seq
 
 
 def _glue(name: str, text: str, details: Mapping[str, Any]) -> None:
-    """An output that shows nothing by itself: myst-nb takes it out of the page and keeps it for the text to quote."""
-    show({f"{GLUE}text/plain": text}, {"scrapbook": {"name": name, "mime_prefix": GLUE}, "lowcap": dict(details)})
+    """An output that shows nothing by itself: myst-nb keeps it for the text to quote.
+
+    In quotes, since myst-nb reads a literal: a bare 0.970 would be quoted as 0.97.
+    """
+    show({f"{GLUE}text/plain": repr(text)}, {"scrapbook": {"name": name, "mime_prefix": GLUE}, "lowcap": dict(details)})
 
 
 def _resolve(dataset: str) -> str:

@@ -63,7 +63,7 @@ def run_of_x(*, verdict: str | None, dataset: str = "mnist", changed: tuple[str,
 def test_a_number_is_shown_as_formatted_and_kept_plain(shown: list, value: Any, fmt: str | None, text: str) -> None:
     claims.record("a-key", value, fmt)
     data, metadata = shown[0]
-    assert data == {"application/papermill.record/text/plain": text}
+    assert data == {"application/papermill.record/text/plain": repr(text)}
     assert metadata["scrapbook"] == {"name": "a-key", "mime_prefix": "application/papermill.record/"}
     assert metadata["lowcap"]["text"] == text
     assert type(metadata["lowcap"]["value"]) in (int, float, str)
