@@ -168,13 +168,18 @@ def load_task(classes: object, *, dataset: str = "auto", split_seed: int = 0, va
     train, val = train_test_split(np.arange(len(y)), test_size=val_fraction, stratify=y, random_state=split_seed)
     splits = ((x[train], y[train]), (x[val], y[val]), _restrict(arrays["x_test"], arrays["y_test"], classes))
     (x_train, y_train), (x_val, y_val), (x_test, y_test) = ((_pixels(x), _labels(y, classes)) for x, y in splits)
-    live = (x_train != 0).any(0)
+    live = torch.from_numpy(x[train].any(0))
     return Task(dataset, classes, split_seed, x_train, y_train, x_val, y_val, x_test, y_test, live)
 
 
 def raw_training_images(dataset: str) -> tuple[np.ndarray, np.ndarray]:
     """All training images `(N, features)` in [0, 1] as float32 and their labels `(N,)`, in the files' order."""
-    arrays = _arrays(resolve(dataset))
+    return _raw_training_images(resolve(dataset))
+
+
+@lru_cache(maxsize=1)
+def _raw_training_images(dataset: str) -> tuple[np.ndarray, np.ndarray]:
+    arrays = _arrays(dataset)
     return _pixels(arrays["x_train"]).numpy(), arrays["y_train"]
 
 
@@ -198,7 +203,7 @@ def _restrict(x: np.ndarray, y: np.ndarray, classes: tuple[int, ...]) -> tuple[n
 
 
 def _pixels(x: np.ndarray) -> Tensor:
-    return torch.from_numpy(np.ascontiguousarray(x, dtype=np.float32)) / (255.0 if x.dtype == np.uint8 else 16.0)
+    return torch.from_numpy(x).to(torch.float32, copy=True).div_(255 if x.dtype == np.uint8 else 16)
 
 
 def _labels(y: np.ndarray, classes: tuple[int, ...]) -> Tensor:
