@@ -85,6 +85,7 @@ def offline(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Downloads:
     monkeypatch.setattr(idx, "MNIST_MD5", {path.name: idx._md5(path, 0) for path in whole.iterdir()})
     for variable in ("LOWCAP_DATA", "LOWCAP_DATASET"):
         monkeypatch.delenv(variable, raising=False)
-    for cached in (tasks._arrays, tasks._mnist_or_digits):  # caches of this test's own
-        monkeypatch.setattr(tasks, cached.__name__, lru_cache(cached.__wrapped__))
+    for name, cached in list(vars(tasks).items()):
+        if hasattr(cached, "cache_clear"):  # caches of this test's own
+            monkeypatch.setattr(tasks, name, lru_cache(cached.__wrapped__))
     return downloads
