@@ -118,7 +118,9 @@ def test_a_member_trains_in_a_crowd_as_if_alone(
 
 
 @pytest.mark.mnist
-@pytest.mark.parametrize("recipe", [PUBLISHED.but(epochs=10), CONVERGED.but(epochs=1), ADAM.but(epochs=1)], ids=repr)
+@pytest.mark.parametrize(
+    "recipe", [PUBLISHED.but(epochs=10), CONVERGED.but(epochs=1), ADAM.but(epochs=1)], ids=lambda r: r.name
+)
 @pytest.mark.parametrize("classes", [(4, 9), "all"])
 def test_a_member_trains_on_mnist_in_a_crowd_as_if_alone(recipe: Recipe, classes: Any) -> None:
     task = few_images(load_task(classes, dataset="mnist"), 3000)
