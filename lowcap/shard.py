@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn.functional import one_hot
+from torch.nn.functional import one_hot, pad
 
 from lowcap.population import Population
 from lowcap.tasks import Task
@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 OPTIMIZERS = {"sgd": torch.optim.SGD, "adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
 BLOCK_ROWS = 1024  # large batches are gone through in blocks of so many images
 HEAD_CELLS = 4096  # a block of second layers has at most so many entries, or one member
+LANES = (
+    16  # matrix products run fastest on a multiple of so many units: the rest is filled up with units of weight zero
+)
 
 
 class Data(NamedTuple):
@@ -49,13 +52,15 @@ class Shard:
         one = population.select(members)
         self.population, self.members, self.data, self.recipe = population, members, data, recipe
         self.units = torch.cat([torch.where(population.owner == i)[0] for i in members])
-        self.w_in = torch.cat([one.w_in.detach()[data.pixels], one.b_in.detach()[None]])  # (D + 1, U)
-        self.w_out, self.b_out = one.w_out.detach(), one.b_out.detach().view(-1, 1)  # (U, K), (P * K, 1)
+        n, fill = len(self.units), -len(self.units) % LANES
+        self.w_in = pad(torch.cat([one.w_in.detach()[data.pixels], one.b_in.detach()[None]]), (0, fill))  # (D + 1, U)
+        self.w_out = pad(one.w_out.detach().T, (0, fill))  # (K, U)
+        self.b_out = one.b_out.detach().view(-1, 1)  # (P * K, 1)
         self.weights = [self.w_in, self.w_out, self.b_out]
         self.grads = [torch.zeros_like(weight) for weight in self.weights]
         self.head = _Head(one.widths, self.w_out)
         mask_in = None if one.mask_in is None else one.mask_in[data.pixels]
-        masks = [(self.w_in[:-1], mask_in), (self.w_out, one.mask_out)]
+        masks = [(self.w_in[:-1, :n], mask_in), (self.w_out[:, :n].T, one.mask_out)]
         self.masks = [(weight, mask) for weight, mask in masks if mask is not None]
         self.batch = data.x.new_empty(min(recipe.batch_size or 0, len(data.x)), data.x.shape[1])
         self.optimizer = self._torch_optimizer() if recipe.optimizer != "sgd" else None
@@ -76,10 +81,10 @@ class Shard:
             batches = self._batches(size) if size < n else [(self.data.x, self.data.y)]
             for step, (x, y) in enumerate(batches):
                 self.step(x, y, self._rate(epoch + step * size / n))
-        rows = self.data.pixels[:, None], self.units
-        self.population.w_in.data[rows] = self.w_in[:-1]
-        self.population.b_in.data[self.units] = self.w_in[-1]
-        self.population.w_out.data[self.units] = self.w_out
+        w_in, w_out = self.w_in[:, : len(self.units)], self.w_out[:, : len(self.units)]
+        self.population.w_in.data[self.data.pixels[:, None], self.units] = w_in[:-1]
+        self.population.b_in.data[self.units] = w_in[-1]
+        self.population.w_out.data[self.units] = w_out.T
         self.population.b_out.data[self.members] = self.b_out.view(len(self.members), -1)
 
     def _batches(self, size: int) -> Iterator[tuple[Tensor, Tensor]]:
@@ -134,41 +139,43 @@ class Shard:
 
 
 class _Head:
-    """Second layers `(U, K)` of networks of the given widths as blocks, one after another, of a few networks each."""
+    """Second layers `(K, U)` of networks of the given widths as blocks, one after another, of a few networks each."""
 
     def __init__(self, widths: list[int], w_out: Tensor):
-        k = w_out.shape[1]
+        k, n_units = w_out.shape
         groups: list[list[int]] = [[]]
         for width in widths:
             if groups[-1] and (sum(groups[-1]) + width) * (len(groups[-1]) + 1) * k > HEAD_CELLS:
                 groups.append([])
             groups[-1].append(width)
-        self.units, self.outputs = [sum(group) for group in groups], [len(group) * k for group in groups]
         place = [i for group in groups for i, width in enumerate(group) for _ in range(width)]  # of a unit's network
-        self.columns = torch.tensor(place)[:, None] * k + torch.arange(k)  # (U, K)
-        self.table, self.grad = (w_out.new_zeros(len(w_out), max(self.outputs)) for _ in range(2))
+        fill = n_units - len(place)  # units of no network
+        self.units, self.outputs = [sum(group) for group in groups], [len(group) * k for group in groups]
+        self.units[-1] += fill
+        self.rows = torch.tensor(place + fill * [0]) * k + torch.arange(k)[:, None]  # (K, U): of a unit in its block
+        self.table, self.grad = (w_out.new_zeros(max(self.outputs), n_units) for _ in range(2))
         self.blocks, self.grads = self._views(self.table), self._views(self.grad)
 
     def _views(self, table: Tensor) -> list[Tensor]:
-        return [rows[:, :k] for rows, k in zip(table.split(self.units), self.outputs, strict=True)]
+        return [columns[:k] for columns, k in zip(table.split(self.units, 1), self.outputs, strict=True)]
 
     def fill(self, w_out: Tensor) -> None:
-        """Take these weights `(U, K)`."""
-        self.table.scatter_(1, self.columns, w_out)
+        """Take these weights `(K, U)`."""
+        self.table.scatter_(0, self.rows, w_out)
 
     def logits(self, hidden: Tensor, bias: Tensor) -> Tensor:
         """Logits `(P * K, B)` for activations `(B, U)`."""
-        out = bias.expand(-1, len(hidden)).contiguous()
+        out = hidden.new_empty(len(bias), len(hidden))
         for block, h, logits in zip(self.blocks, hidden.split(self.units, 1), out.split(self.outputs), strict=True):
-            logits.addmm_(block.T, h.T)
-        return out
+            torch.mm(block, h.T, out=logits)
+        return out.add_(bias)
 
     def gradients(self, hidden: Tensor, error: Tensor) -> tuple[Tensor, Tensor]:
-        """Gradients by the activations `(B, U)` and by the weights `(U, K)`, from that by the logits."""
+        """Gradients by the activations `(B, U)` and by the weights `(K, U)`, from that by the logits."""
         grad_hidden = torch.empty_like(hidden)
         parts = zip(self.blocks, self.grads, error.split(self.outputs), strict=True)
         views = zip(hidden.split(self.units, 1), grad_hidden.split(self.units, 1), strict=True)
         for (block, grad, e), (h, grad_h) in zip(parts, views, strict=True):
-            torch.mm(e.T, block.T, out=grad_h)
-            torch.mm(h.T, e.T, out=grad)
-        return grad_hidden, self.grad.gather(1, self.columns)
+            torch.mm(e.T, block, out=grad_h)
+            torch.mm(e, h, out=grad)
+        return grad_hidden, self.grad.gather(0, self.rows)

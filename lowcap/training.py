@@ -154,12 +154,22 @@ def shares(widths: list[int]) -> list[list[int]]:
 
 @contextmanager
 def one_thread_each() -> Iterator[ThreadPoolExecutor]:
-    """A pool of one worker per core whose matrix products use one thread each."""
+    """A pool of one worker per core, set up by `_work_alone`."""
     threads = torch.get_num_threads()
     workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else threads
     torch.set_num_threads(1)
-    try:  # MKL keeps a number of threads per thread, so each worker has to be told
-        with ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+    try:
+        with ThreadPoolExecutor(workers, initializer=_work_alone) as pool:
             yield pool
     finally:
         torch.set_num_threads(threads)
+
+
+def _work_alone() -> None:
+    """Let this thread's matrix products use one thread, and its numbers below 1e-38 be zero.
+
+    The momentum of a unit that died or of a pixel that is seldom lit fades to such numbers, and processors are slow
+    with them.
+    """
+    torch.set_num_threads(1)
+    torch.set_flush_denormal(True)
