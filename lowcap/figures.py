@@ -83,6 +83,11 @@ def curves(
     return ax
 
 
+def legend_above(ax: Axes, *, title: str | None = None) -> None:
+    """The legend in one row above the axes, where it covers no line."""
+    ax.legend(title=title, loc="lower left", bbox_to_anchor=(0, 1), ncols=9, columnspacing=1.4, handletextpad=0.5)
+
+
 def width_axis(ax: Axes, widths: Sequence[int]) -> None:
     """A logarithmic x axis of hidden widths with a tick at each power of two among them."""
     ax.set_xscale("log", base=2)
@@ -104,7 +109,7 @@ def log2_norm(widths: Sequence[int]) -> BoundaryNorm:
     return BoundaryNorm(edges, 256)
 
 
-def pair_map(values: Mapping[str, float] | pd.Series, ax: Axes, *, fmt: str = "g", label: str, **kwargs: Any) -> Axes:
+def pair_map(values: Mapping[str, float] | pd.Series, ax: Axes, *, fmt: str = "g", **kwargs: Any) -> Axes:
     """A number per pair of classes as a triangular map; `values` by pair, "4-9". Missing values show as a dash."""
     grid = np.full((10, 10), np.nan)
     for pair, value in dict(values).items():
@@ -112,7 +117,7 @@ def pair_map(values: Mapping[str, float] | pd.Series, ax: Axes, *, fmt: str = "g
         grid[b, a] = value
         if np.isnan(value):
             ax.text(a + 0.5, b - 0.5, "–", ha="center", va="center", size=8)
-    options = {"cmap": "cividis_r", "linewidths": 1, "square": True, "cbar_kws": {"label": label, "shrink": 0.8}}
+    options = {"cmap": "cividis_r", "linewidths": 1, "square": True, "cbar": False}
     sns.heatmap(grid[1:, :9], annot=True, fmt=fmt, annot_kws={"size": 8}, ax=ax, **{**options, **kwargs})
     ax.set_yticklabels([str(i) for i in range(1, 10)], rotation=0)
     ax.grid(False)

@@ -56,7 +56,7 @@ def test_every_width_has_a_colour_step_of_its_own() -> None:
 
 
 def test_a_pair_lands_in_its_own_cell_and_a_missing_value_is_a_dash() -> None:
-    ax = figures.pair_map({"0-1": 1.0, "4-9": 2.5, "3-8": float("nan")}, plt.figure().gca(), label="error")
+    ax = figures.pair_map({"0-1": 1.0, "4-9": 2.5, "3-8": float("nan")}, plt.figure().gca())
     texts = {(round(t.get_position()[0] - 0.5), round(t.get_position()[1] + 0.5)): t.get_text() for t in ax.texts}
     assert texts[(0, 1)] == "1"
     assert texts[(4, 9)] == "2.5"
