@@ -37,7 +37,9 @@ def test_a_number_that_was_not_recorded_is_named(files):
     assert files[0].read_text() == TEXT
 
 
-@pytest.mark.parametrize("text", ["no marks", readme.START, readme.START + TEXT, f"{readme.END}{readme.START}", TEXT + TEXT])
+@pytest.mark.parametrize(
+    "text", ["no marks", readme.START, readme.START + TEXT, f"{readme.END}{readme.START}", TEXT + TEXT]
+)
 def test_missing_or_doubled_marks_are_refused(files, text):
     files[0].write_text(text)
     with pytest.raises(UserError, match="results:start"):
