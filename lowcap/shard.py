@@ -101,8 +101,6 @@ class Shard:
         """One step of the optimiser on images `(B, D + 1)` and targets `(K, B)`."""
         momentum = self.recipe.momentum if self.optimizer is None else 0.0
         self.head.fill(self.w_out)
-        for grad in self.grads[1:]:
-            grad.mul_(momentum)
         for rows, targets in zip(x.split(BLOCK_ROWS), y.split(BLOCK_ROWS, dim=1), strict=True):
             self._add_gradient(rows, targets, len(x), momentum)
             momentum = 1.0
@@ -118,8 +116,8 @@ class Shard:
         grad_hidden, grad_w_out = self.head.gradients(hidden, error)
         torch.ops.aten.threshold_backward.grad_input(grad_hidden, hidden, 0, grad_input=grad_hidden)
         self.grads[0].addmm_(x.T, grad_hidden, beta=momentum)
-        self.grads[1].add_(grad_w_out)
-        self.grads[2].add_(error.sum(1, keepdim=True))
+        for grad, new in zip(self.grads[1:], (grad_w_out, error.sum(1, keepdim=True)), strict=True):
+            torch.add(new, grad, alpha=momentum, out=grad)
 
     def _error(self, logits: Tensor, y: Tensor) -> Tensor:
         """Gradient of each image's cross-entropies by the logits, both `(P * K, B)`."""
