@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 import warnings
+from collections.abc import Iterable
 
 import numpy as np
 import torch
@@ -34,6 +35,8 @@ class Trainer:
 
     def __init__(self, population: Population, task: Task, recipe: Recipe):
         self.population, self.task, self.recipe = population, task, recipe
+        dtype, y = population.w_in.dtype, task.y_train
+        self.x, self.y = task.x_train.to(dtype), y.to(dtype) if y.is_floating_point() else y
         self.prepare()
 
     def prepare(self) -> None:
@@ -53,10 +56,11 @@ class Trainer:
         self.epoch()
         return time.perf_counter() - start
 
-    def batches(self) -> tuple[Tensor, ...]:
-        """The positions of the images of each mini-batch of the first epoch."""
-        order = torch.randperm(len(self.task.x_train), generator=torch.Generator().manual_seed(0))
-        return order.split(self.recipe.batch_size or len(order))
+    def loader(self) -> Iterable[tuple[Tensor, ...]]:
+        """The first epoch's mini-batches of images and labels."""
+        order = torch.randperm(len(self.x), generator=torch.Generator().manual_seed(0))
+        for index in order.split(self.recipe.batch_size or len(order)):
+            yield self.x.index_select(0, index), self.y.index_select(0, index)
 
     def optimizer(self, parameters: object) -> torch.optim.Optimizer:
         return torch.optim.SGD(parameters, lr=self.recipe.lr, momentum=self.recipe.momentum, fused=True)
@@ -82,8 +86,8 @@ class Ours(Trainer):
         return self.population(x).view(len(x), len(self.population), -1)
 
 
-class OneByOne(Trainer):
-    """(a) nn.Sequential, DataLoader and autograd, one network after another."""
+class Tight(Trainer):
+    """(b) nn.Sequential and autograd, one network after another, mini-batches taken from tensors in memory."""
 
     def prepare(self) -> None:
         self.modules = [self.population.to_module(i) for i in range(len(self.population))]
@@ -91,34 +95,25 @@ class OneByOne(Trainer):
     def epoch(self) -> None:
         for module in self.modules:
             optimizer = self.optimizer(module.parameters())
-            for x, y in self.loader(module):
+            for x, y in self.loader():
                 optimizer.zero_grad()
                 self.loss(module(x), y).backward()
                 optimizer.step()
-
-    def loader(self, module: nn.Module) -> object:
-        """Mini-batches of images and labels."""
-        dataset = TensorDataset(self.task.x_train.to(module[0].weight.dtype), self.labels(module))
-        sampler = RandomSampler(dataset, generator=torch.Generator().manual_seed(0))  # what shuffle=True makes
-        return DataLoader(dataset, batch_size=self.recipe.batch_size, sampler=sampler)
-
-    def labels(self, module: nn.Module) -> Tensor:
-        y = self.task.y_train
-        return y.to(module[0].weight.dtype) if y.is_floating_point() else y
 
     def logits(self, x: Tensor) -> Tensor:
         return torch.stack([module(x) for module in self.modules], dim=1)
 
 
-class Tight(OneByOne):
-    """(b) The same with mini-batches taken from tensors in memory."""
+class OneByOne(Tight):
+    """(a) The same as most people write it, with a DataLoader."""
 
-    def loader(self, module: nn.Module) -> object:
-        x, y = self.task.x_train.to(module[0].weight.dtype), self.labels(module)
-        return ((x.index_select(0, index), y.index_select(0, index)) for index in self.batches())
+    def loader(self) -> Iterable[tuple[Tensor, ...]]:
+        dataset = TensorDataset(self.x, self.y)
+        sampler = RandomSampler(dataset, generator=torch.Generator().manual_seed(0))  # what shuffle=True makes
+        return DataLoader(dataset, batch_size=self.recipe.batch_size, sampler=sampler)
 
 
-class Stacked(OneByOne):
+class Stacked(Tight):
     """(c) torch.func: all networks padded to the widest and stacked, gradients by vmap over grad.
 
     The padding is exact: units without weights stay without, since their gradient is zero.
@@ -145,7 +140,7 @@ class Stacked(OneByOne):
     def epoch(self) -> None:
         gradient = vmap(grad(lambda p, x, y: self.loss(functional_call(self.base, p, (x,)), y)), (0, None, None))
         optimizer = self.optimizer(self.stacked.values())
-        for x, y in Tight.loader(self, self.base):
+        for x, y in self.loader():
             gradients = gradient({name: p.detach() for name, p in self.stacked.items()}, x, y)
             for name, parameter in self.stacked.items():
                 parameter.grad = gradients[name]
@@ -163,13 +158,12 @@ class Sklearn(Trainer):
         common = {"solver": "sgd", "nesterovs_momentum": False, "alpha": 0.0, "max_iter": 1}
         common |= {"learning_rate_init": recipe.lr, "momentum": recipe.momentum, "batch_size": recipe.batch_size}
         self.models = [MLPClassifier((width,), random_state=seed, **common) for width, seed in names]
-        self.x, self.y = self.task.x_train.numpy(), self.task.y_train.numpy().astype(int)
 
     def epoch(self) -> None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)  # one epoch is what is asked for
             for model in self.models:
-                model.fit(self.x, self.y)
+                model.fit(self.x.numpy(), self.y.numpy())
 
     def logits(self, x: Tensor) -> Tensor:
         chances = [torch.from_numpy(np.asarray(model.predict_proba(x.numpy()))) for model in self.models]
@@ -200,19 +194,18 @@ class Wide(Trainer):
         return zeros(len(x), *self.b_out.shape).index_add(1, owner, terms) + self.b_out
 
     def epoch(self) -> None:
-        x, y = self.task.x_train.to(self.w_out.dtype), self.task.y_train
         optimizer = self.optimizer([*self.hidden.parameters(), self.w_out, self.b_out])
-        for index in self.batches():
+        for x, y in self.loader():
             optimizer.zero_grad()
-            logits, labels = self.forward(x.index_select(0, index)), y.index_select(0, index)[:, None]
-            (self.losses(logits, labels.expand(-1, logits.shape[1])) / len(index)).backward()
+            logits = self.forward(x)
+            (self.losses(logits, y[:, None].expand(-1, logits.shape[1])) / len(y)).backward()
             optimizer.step()
 
     def losses(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Sum of all cross-entropies, from `(B, P, K)` and `(B, P)`."""
         if logits.shape[2] > 1:
             return cross_entropy(logits.movedim(2, 1), labels, reduction="sum")
-        return binary_cross_entropy_with_logits(logits[:, :, 0], labels.to(logits), reduction="sum")
+        return binary_cross_entropy_with_logits(logits[:, :, 0], labels, reduction="sum")
 
     def logits(self, x: Tensor) -> Tensor:
         return self.forward(x)
