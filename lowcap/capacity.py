@@ -48,14 +48,14 @@ def sweep(
 def learning_curve(
     task: Task, widths: Sequence[int], seeds: Sequence[int], recipe: Recipe, *, every: int = 5
 ) -> pd.DataFrame:
-    """Test scores in the course of training: a row per network and epoch (0, `every`, 2 * `every`, ...)."""
+    """Scores on the validation images in the course of training: a row per network and epoch (0, `every`, ...)."""
     frames: list[pd.DataFrame] = []
     population = Population.grid(widths, seeds, n_features=task.n_features, init=recipe.init)
     train(
         population,
         task,
         recipe,
-        on_epoch=lambda epoch, now: frames.append(evaluate(now, task.x_test, task.y_test).assign(epoch=epoch)),
+        on_epoch=lambda epoch, now: frames.append(evaluate(now, task.x_val, task.y_val).assign(epoch=epoch)),
         every=every,
     )
     return pd.concat(frames, ignore_index=True).assign(pair=task.name, protocol=recipe.name)
@@ -100,12 +100,12 @@ def widths_needed(rows: pd.DataFrame, *, threshold: float, tolerance: float, fac
 
 
 def linear_error(task: Task, *, alpha: float = 100.0) -> float:
-    """Share of test images that a linear classifier gets wrong: ridge regression on the labels, in closed form.
+    """Share of validation images that a linear classifier gets wrong: ridge regression on the labels, in closed form.
 
     A measure of how hard a pair is that owes nothing to hidden units or to gradient descent.
     """
     classifier = RidgeClassifier(alpha=alpha).fit(task.x_train.numpy(), task.y_train.numpy())
-    return 1 - float(classifier.score(task.x_test.numpy(), task.y_test.numpy()))
+    return 1 - float(classifier.score(task.x_val.numpy(), task.y_val.numpy()))
 
 
 def rank_correlation(x: Sequence[float], y: Sequence[float], *, seed: int = 0) -> pd.Series:

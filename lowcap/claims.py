@@ -15,8 +15,8 @@ from lowcap.claimbox import Verdict, as_html, as_text, show
 from lowcap.errors import UserError
 from lowcap.ledger import Claim, catalogue, check_expected, collect, ledger_table, verdicts
 
-__all__ = ["Claim", "Verdict", "begin", "catalogue", "check_expected", "collect", "judge", "ledger_table", "record",
-           "verdicts"]  # fmt: skip
+__all__ = ["Claim", "Verdict", "begin", "catalogue", "check_expected", "collect", "dataset", "judge", "ledger_table",
+           "record", "verdicts"]  # fmt: skip
 
 GLUE = "application/papermill.record/"  # the prefix under which myst-nb looks for what the text quotes
 
@@ -95,6 +95,11 @@ def _glue(name: str, text: str, details: Mapping[str, Any]) -> None:
     In quotes, since myst-nb reads a literal: a bare 0.970 would be quoted as 0.97.
     """
     show({f"{GLUE}text/plain": repr(text)}, {"scrapbook": {"name": name, "mime_prefix": GLUE}, "lowcap": dict(details)})
+
+
+def dataset() -> str:
+    """The dataset of the run, resolved; empty before `begin`."""
+    return _run.dataset
 
 
 def _resolve(dataset: str) -> str:

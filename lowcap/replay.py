@@ -30,6 +30,7 @@ SEEDS = (0, 42, 78)
 WIDTHS = (2, 4, 6, 8, 10, 12, 16, 24, 32, 48, 64)
 PERCENTAGES = (10, 15, 20, 30, 40, 50, 80, 90, 95, 99)
 LR, STEPS = 0.03, 100
+PUBLISHED_NUMBERS = Path(__file__).resolve().parents[1] / "data" / "published"
 Pairs = Sequence[tuple[int, int]]
 
 
@@ -193,7 +194,12 @@ def learning_rates(
 
 def printed() -> pd.DataFrame:
     """The numbers that the paper prints: `quantity, pair, width, condition, value, spread, source`."""
-    return pd.read_csv(Path(__file__).resolve().parents[1] / "data" / "published" / "published_text.csv")
+    return pd.read_csv(PUBLISHED_NUMBERS / "published_text.csv")
+
+
+def reference() -> pd.DataFrame:
+    """What the study's own code computes for its seed 0 on MNIST, in the columns of `run`."""
+    return pd.read_csv(PUBLISHED_NUMBERS / "replay_seed0.csv")
 
 
 def _pair(classes: object) -> tuple[int, int]:

@@ -8,8 +8,10 @@ from hypothesis import strategies as st
 from scipy.stats import spearmanr
 
 from lowcap import capacity
+from lowcap.evaluation import evaluate
+from lowcap.population import Population
 from lowcap.tasks import ALL_PAIRS, PAIRS, load_task
-from lowcap.training import PUBLISHED
+from lowcap.training import PUBLISHED, train
 
 
 def above_nine_tenths(scores: pd.Series) -> pd.Series:
@@ -90,7 +92,8 @@ def test_a_learning_curve_starts_before_training_and_ends_with_it() -> None:
     task = load_task((0, 1), dataset="digits")
     curve = capacity.learning_curve(task, [2], [0, 1], PUBLISHED.but(epochs=7), every=3)
     assert sorted(curve["epoch"].unique()) == [0, 3, 6, 7]
-    end = capacity.sweep([(0, 1)], [2], [0, 1], PUBLISHED.but(epochs=7), dataset="digits")
+    population = train(Population.grid([2], [0, 1], n_features=64), task, PUBLISHED.but(epochs=7))
+    end = evaluate(population, task.x_val, task.y_val)
     assert curve.query("epoch == 7")["loss"].tolist() == pytest.approx(end["loss"].tolist(), rel=1e-6)
 
 
@@ -100,5 +103,5 @@ def test_the_linear_error_is_that_of_least_squares_on_the_labels() -> None:
     mean_x, mean_y = x.mean(0), y.mean()
     gram = (x - mean_x).T @ (x - mean_x) + 100.0 * np.eye(x.shape[1])
     weights = np.linalg.solve(gram, (x - mean_x).T @ (y - mean_y))
-    guess = (task.x_test.double().numpy() - mean_x) @ weights + mean_y > 0
-    assert capacity.linear_error(task) == pytest.approx((guess != task.y_test.numpy()).mean())
+    guess = (task.x_val.double().numpy() - mean_x) @ weights + mean_y > 0
+    assert capacity.linear_error(task) == pytest.approx((guess != task.y_val.numpy()).mean())
