@@ -52,13 +52,14 @@ CASES = (
 
 @dataclass
 class Rival:
-    """A competitor in a case: what it is timed on, with how many threads, and what was measured."""
+    """A competitor in a case: what it is timed on, the numbers of threads tried each time, and what was measured."""
 
     kind: type[Trainer]
     population: Population
     target: float
-    threads: int = 1
+    threads: set[int]
     seconds: list[float] = field(default_factory=list)  # per network and epoch
+    fastest: list[int] = field(default_factory=list)  # the number of threads that this took
     ratios: list[float] = field(default_factory=list)
     trained: Trainer | None = None
 
@@ -104,14 +105,18 @@ def population(case: Case, task: Task, n_seeds: int) -> Population:
 
 
 def rivals(case: Case, task: Task, n_seeds: int) -> list[Rival]:
-    """The competitors of a case, each warmed up and with one thread or all cores, whichever is faster for it."""
+    """The competitors of a case, each warmed up, with one thread and all cores.
+
+    Those that train one network after another, each too small for threads to matter, settle on the faster here.
+    """
     everyone, few, one = (population(case, task, n) for n in (n_seeds, FEW, 1))
     found = []
     for kind, target in case.targets.items():
-        timed(kind, one, task, 1)
-        together = kind in (Stacked, Wide)
-        costs = {n: timed(kind, everyone if together else one, task, n)[0] for n in {1, CORES}}
-        found.append(Rival(kind, everyone if together else few, target, min(costs, key=lambda n: costs[n])))
+        costs = {n: timed(kind, one, task, n)[0] for n in (1, CORES, 1)}  # the first time warms up
+        if kind in (Stacked, Wide):
+            found.append(Rival(kind, everyone, target, {1, CORES}))
+        else:
+            found.append(Rival(kind, few, target, {min(costs, key=lambda n: costs[n])}))
     return found
 
 
@@ -123,9 +128,12 @@ def measure(case: Case, task: Task, rounds: int, n_seeds: int) -> dict:
     for number in range(rounds):
         print(f"{case.name}: round {number + 1} of {rounds}", file=sys.stderr, flush=True)
         for rival in against:
-            seconds, rival.trained = timed(rival.kind, rival.population, task, rival.threads)
+            tries = {n: timed(rival.kind, rival.population, task, n) for n in rival.threads}
+            fastest = min(tries, key=lambda n: tries[n][0])
+            seconds, rival.trained = tries[fastest]
             ours.append(timed(Ours, everyone, task))
             rival.seconds.append(seconds)
+            rival.fastest.append(fastest)
             rival.ratios.append(2 * seconds / (ours[-1][0] + ours[-2][0]))
         if case.product:
             rates.append((ours[-1][0], product_rate(task, len(everyone.owner))))
@@ -169,7 +177,7 @@ def row(rival: Rival, ours: Trainer, task: Task) -> dict:
         "name": NAMES[rival.kind],
         "ms": 1e3 * statistics.median(rival.seconds),
         "networks_timed": len(rival.population),
-        "threads": rival.threads,
+        "threads": statistics.mode(rival.fastest),
         "ratio": ratio,
         "target": rival.target,
         "reached": ratio["median"] >= rival.target,
