@@ -87,5 +87,5 @@ def offline(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Downloads:
         monkeypatch.delenv(variable, raising=False)
     for name, cached in list(vars(tasks).items()):
         if hasattr(cached, "cache_clear"):  # caches of this test's own
-            monkeypatch.setattr(tasks, name, lru_cache(cached.__wrapped__))
+            monkeypatch.setattr(tasks, name, lru_cache(**cached.cache_parameters())(cached.__wrapped__))
     return downloads
