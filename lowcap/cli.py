@@ -1,5 +1,6 @@
 """The command line. A user's mistake ends with code 2, a failure with 1, Ctrl-C with 130; none with a traceback."""
 
+import errno
 import os
 import signal
 import sys
@@ -36,7 +37,10 @@ def build(
     fast: Annotated[bool, typer.Option("--fast", help="Few networks and seeds: a quick look only.")] = False,
     limit: Limit = 3600,
 ) -> None:
-    """Execute the chapters that changed, check them, and build the pages into _build/html."""
+    """Execute what has changed, check it, build the pages.
+
+    The first page is _build/html/index.html.
+    """
     from lowcap.book import build as book
     from lowcap.book.source import find_root
 
@@ -56,7 +60,10 @@ def run(
     ] = None,
     limit: Limit = 3600,
 ) -> None:
-    """Execute one chapter with your own parameters, into a notebook and a page."""
+    """Execute one chapter with your own parameters.
+
+    What comes out is a notebook and a page of it.
+    """
     from lowcap.book import run as runner
     from lowcap.book.source import find_root
 
@@ -71,10 +78,18 @@ def replay(
         typer.Option(help="A seed (repeatable).  [default: the study's: 0, 42, 78]", min=0, metavar="SEED"),
     ] = None,
 ) -> None:
-    """Replay the published study exactly as its code ran it."""
+    """Replay the published study exactly as its code ran it.
+
+    It ran on MNIST, and so does the replay: without MNIST there is none.
+    """
     from lowcap import replay as study
 
-    study.to_csv(csv, seeds or [0, 42, 78])
+    try:
+        study.to_csv(csv, seeds or [0, 42, 78], dataset="mnist")
+    except OSError as error:
+        if error.errno == errno.ENOSPC or error.filename not in (str(csv), f"{csv}.part"):
+            raise
+        raise UserError(f"--csv must be a file that can be written; got {csv}: {error.strerror}") from None
     print(f"Wrote {csv}")
 
 
@@ -108,10 +123,11 @@ def main() -> None:
     if os.environ.get("LOWCAP_DEBUG") == "1":
         app(arguments)
     try:
-        code = app(arguments, standalone_mode=False) or 0  # typer turns Ctrl-C into 130
+        code = app(arguments, prog_name="lowcap", standalone_mode=False) or 0  # typer turns Ctrl-C into 130
     except Exception as error:
         _leave(*_explain(error))
-    _leave(code, "interrupted; the last good book is still there" if code == INTERRUPTED else "")
+    kept = "; the last good book is still there" if arguments[0] == "build" else ""
+    _leave(code, f"interrupted{kept}" if code == INTERRUPTED else "")
 
 
 def _explain(error: Exception) -> tuple[int, str]:
@@ -121,7 +137,7 @@ def _explain(error: Exception) -> tuple[int, str]:
     if hasattr(error, "format_message"):  # typer's own: a wrong option or command
         return 2, f"{error.format_message()} (lowcap --help, or lowcap COMMAND --help, tells more)"
     if isinstance(error, UserError):
-        return 2, str(error)
+        return 2, "; ".join(str(error).splitlines())
     if isinstance(error, OSError):
         return 1, f"cannot read or write {error.filename or 'a file'}: {error.strerror or error}"
     if isinstance(error, DataError | BuildError):

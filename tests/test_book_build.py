@@ -1,5 +1,6 @@
 """Whole builds of a small book: what comes out, and that each way to fail leaves the last good book in place."""
 
+import errno
 import json
 import os
 import signal
@@ -15,11 +16,20 @@ import pytest
 import toybook
 from nbformat.v4 import new_code_cell
 
+from lowcap import cli
 from lowcap.book import build as module
 from lowcap.book.build import Options, build
 from lowcap.errors import BuildError, DataError, UserError
 
 RECORD = "from lowcap import claims\nclaims.record('answer', 0.5)"
+UNEXPECTED = """
+from lowcap import claims
+claims._resolve = str  # the book's own run, without its data
+claims.begin("01-replay", dataset="mnist")
+for claim in claims.catalogue().values():
+    if claim.chapter == "01-replay":
+        claims.judge(claim.id, claim.expected != "holds")
+"""
 DIGITS = Options(dataset="digits")
 
 
@@ -141,10 +151,10 @@ def test_mathematics_that_cannot_be_set_is_not_published(root):
     index.write_text(text)
 
 
-def test_a_verdict_that_is_not_the_expected_one_is_not_published(root, monkeypatch):
+def test_a_verdict_that_is_not_the_expected_one_is_not_published(root):
     before = site(root)
-    monkeypatch.setattr(module.ledger, "check_expected", lambda found: ["claim `x` was expected to hold"])
-    with pytest.raises(BuildError, match=r"part ways: claim `x`"):
+    rewrite(root, UNEXPECTED)
+    with pytest.raises(BuildError, match=r"part ways: 01-replay: claim .* was expected to come out as .* the run says"):
         build(root, DIGITS)
     assert site(root) == before
 
@@ -159,6 +169,26 @@ def test_a_full_disk_is_told_before_anything_is_done(root, monkeypatch):
     monkeypatch.setattr(module, "ROOM", 2**60)
     with pytest.raises(BuildError, match=r"_build has .* MiB free"):
         build(root, DIGITS)
+    assert site(root) == before
+
+
+def test_a_disk_that_is_full_after_the_chapters_ran_leaves_the_last_good_book(root, monkeypatch, capsys):
+    def full(path, _):
+        raise OSError(errno.ENOSPC, "No space left on device", str(path))
+
+    before = site(root)
+    rewrite(root, "print('never published')")
+    monkeypatch.setattr(module, "write_json", full)
+    monkeypatch.setattr(cli.signal, "signal", lambda *_: None)
+    monkeypatch.setattr(sys, "argv", ["lowcap", "build", "--dataset", "digits"])
+    monkeypatch.chdir(root)
+    with pytest.raises(SystemExit, match="1"):
+        cli.main()
+    out, err = capsys.readouterr()
+    assert "execute 01-replay" in out
+    assert err.startswith("lowcap: cannot read or write ")
+    assert err.endswith("results.json: No space left on device\n")
+    assert err.count("\n") == 1
     assert site(root) == before
 
 

@@ -31,7 +31,7 @@ def test_text_parameters_and_data_each_change_the_key(chapter):
     assert len(keys | {key(chapter)}) == 4
 
 
-def test_a_changed_package_or_version_changes_the_key(chapter, tmp_path, monkeypatch):
+def test_a_changed_package_version_or_published_number_changes_the_key(chapter, tmp_path, monkeypatch):
     first = key(chapter)
     monkeypatch.setattr(provenance, "versions", lambda: {"torch": "0"})
     assert key(chapter) != first
@@ -43,7 +43,10 @@ def test_a_changed_package_or_version_changes_the_key(chapter, tmp_path, monkeyp
     monkeypatch.setattr(provenance.lowcap, "__file__", str(package / "__init__.py"))
     other = key(chapter)
     (package / "training.py").write_text("lr = 0.1")
-    assert len({first, other, key(chapter)}) == 3
+    changed = key(chapter)
+    (tmp_path / "data" / "published").mkdir(parents=True)
+    (tmp_path / "data" / "published" / "numbers.csv").write_text("f1\n0.9\n")
+    assert len({first, other, changed, key(chapter)}) == 4
 
 
 def git(folder, *arguments):

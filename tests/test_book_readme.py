@@ -8,12 +8,13 @@ from lowcap.book import readme
 from lowcap.errors import BuildError, UserError
 
 TEXT = f"# Title\n\n{readme.START}\nold\n{readme.END}\n\nMore.\n"
+CLAIM = {"id": "rate", "verdict": "holds", "own": True}
+FOUND = {"results": {"01-replay": {"f1-4_9": 0.98765}}, "claims": [CLAIM]}
 
 
 @pytest.fixture
 def files(tmp_path):
-    found = {"results": {"01-replay": {"f1-4_9": 0.98765}}, "claims": [{"id": "rate", "verdict": "holds"}]}
-    (tmp_path / "results.json").write_text(json.dumps(found))
+    (tmp_path / "results.json").write_text(json.dumps(FOUND))
     (tmp_path / "README.md").write_text(TEXT)
     return tmp_path / "README.md", tmp_path / "results.json"
 
@@ -34,6 +35,22 @@ def test_filling_in_twice_changes_nothing_more(files):
 def test_a_number_that_was_not_recorded_is_named(files):
     with pytest.raises(BuildError, match="f1_typo"):
         readme.update(*files, ["{f1_typo}"])
+    assert files[0].read_text() == TEXT
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"claims": [CLAIM | {"own": False}]}, "not of the book's own run .*: rate"),
+        ({"claims": []}, "no claim was judged"),
+        ({"results": FOUND["results"] | {"02-capacity": {"f1-4_9": 1.0}}}, "more than one value for f1-4_9"),
+        ({"results": {"01-replay": {"rate": 1.0}}}, "more than one value for rate"),
+    ],
+)
+def test_another_run_and_a_key_with_two_values_are_refused(files, change, told):
+    files[1].write_text(json.dumps(FOUND | change))
+    with pytest.raises(BuildError, match=told):
+        readme.update(*files, ["x"])
     assert files[0].read_text() == TEXT
 
 

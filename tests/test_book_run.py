@@ -6,7 +6,7 @@ import toybook
 from nbformat.v4 import new_code_cell
 
 from lowcap import parameters
-from lowcap.book.run import run
+from lowcap.book.run import run, swap
 from lowcap.errors import BuildError
 
 USE = "p = parameters.check('01-replay', globals())\nprint('steps', p.steps, 'pairs', p.pairs)"
@@ -44,6 +44,17 @@ def test_only_the_notebook_and_its_page_are_left(page, root):
         "html",
         "sphinx.log",
     ]
+
+
+def test_the_earlier_page_goes_only_when_the_new_one_is_in_its_place(tmp_path):
+    for name in ("html", "pages"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "index.html").write_text(name)
+    with pytest.raises(FileNotFoundError):
+        swap(tmp_path / "missing", tmp_path / "html")
+    assert (tmp_path / "html" / "index.html").read_text() == "html"
+    swap(tmp_path / "pages", tmp_path / "html")
+    assert [(path.name, path.read_text()) for path in tmp_path.glob("*/*")] == [("index.html", "pages")]
 
 
 def test_a_run_that_fails_keeps_the_earlier_one(page, root):

@@ -6,7 +6,9 @@ Without a browser these tests are skipped, unless LOWCAP_REQUIRE_BROWSER=1.
 
 import functools
 import http.server
+import json
 import os
+import re
 import shutil
 import threading
 from dataclasses import dataclass, field
@@ -30,6 +32,7 @@ class Visit:
     foreign: list[str] = field(default_factory=list)
     overflow: int = 0
     blind: int = 0
+    maths: int = 0
     bad_maths: int = 0
     axe: list[str] = field(default_factory=list)
 
@@ -107,6 +110,7 @@ def visit(browser, home, page, width, scheme, axe=None):
     tab.wait_for_timeout(200)  # for what scripts do after loading
     seen.overflow = tab.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
     seen.blind = tab.locator(BLIND).count()
+    seen.maths = tab.locator("article math").count()
     seen.bad_maths = tab.locator(".math-error, merror").count()
     seen.axe = violations(axe.run(tab, options={"preload": False}).response) if axe else []
     context.close()
@@ -161,8 +165,23 @@ def test_every_image_has_alternative_text(visits):
     assert told(visits, "blind") == []
 
 
-def test_all_mathematics_is_set(visits):
+def has_maths(site, page):
+    """Whether the source of a page has $...$ in its text."""
+    for path in (site / "_sources" / page).parent.glob(f"{Path(page).stem}.*"):
+        text = path.read_text(encoding="utf-8")
+        if path.suffix == ".ipynb":
+            cells = json.loads(text)["cells"]
+            text = "\n\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "markdown")
+        if re.search(r"(?<![\\$])\$[^$]+\$|\$\$[^$]+\$\$", text):
+            return True
+    return False
+
+
+def test_all_mathematics_is_set(visits, site):
     assert told(visits, "bad_maths") == []
+    expected = [visit for visit in visits if has_maths(site, visit.where.split()[0])]
+    assert expected
+    assert [visit.where for visit in expected if not visit.maths] == []
 
 
 def test_axe_finds_nothing_serious(visits):
@@ -178,6 +197,7 @@ def test_pages_work_from_the_file_system(browser, site):
 def test_a_reader_without_javascript_gets_text_and_mathematics(browser, site, home):
     context = browser.new_context(java_script_enabled=False)
     tab = context.new_page()
-    tab.goto(f"{home}book/index.html")
+    tab.goto(f"{home}book/01-replay.html")
     assert tab.locator("article h1").is_visible()
+    assert tab.locator("article math").first.is_visible()
     context.close()

@@ -29,6 +29,7 @@ def test_help_lists_the_commands_with_a_sentence_each(lowcap):
         code, out, err = lowcap(*arguments)
         assert (code, err) == (0, "")
         assert all(f"  {command} " in out for command in ("build", "run", "replay", "data", "readme"))
+        assert "..." not in out.split("Commands:")[1]
 
 
 @pytest.mark.parametrize("command", ["build", "run", "replay", "data", "readme"])
@@ -72,6 +73,13 @@ def test_a_wrong_parameter_is_refused_before_a_kernel_starts(lowcap, tmp_path, m
     assert told in err
 
 
+def test_several_wrong_parameters_are_one_line(lowcap, tmp_path, monkeypatch):
+    monkeypatch.chdir(toybook.make(tmp_path / "root"))
+    code, _, err = lowcap("run", "01-replay", "-p", "steps=0", "-p", "pairs=[[4, 4]]")
+    assert (code, err.count("\n")) == (2, 1)
+    assert "; `pairs` must be" in err or "; `steps` must be" in err
+
+
 def test_outside_a_checkout_the_line_says_where_to_go(lowcap, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     code, _, err = lowcap("build")
@@ -82,9 +90,29 @@ def test_outside_a_checkout_the_line_says_where_to_go(lowcap, tmp_path, monkeypa
 def test_an_output_that_cannot_be_written_is_named(lowcap, tmp_path, monkeypatch):
     monkeypatch.chdir(toybook.make(tmp_path / "root"))
     (tmp_path / "file").touch()
-    code, _, err = lowcap("build", "--dataset", "digits", "--output", tmp_path / "file" / "out")
-    assert code == 1
-    assert err == f"lowcap: cannot read or write {tmp_path / 'file' / 'out'}: Not a directory\n"
+    for command in (
+        ["build", "--dataset", "digits", "--output", "../file/out"],
+        ["run", "01-replay", "--out", "../file/out"],
+        ["replay", "--csv", "../file/out"],
+    ):
+        code, _, err = lowcap(*command)
+        assert code == 2
+        assert err.startswith("lowcap: ")
+        assert err.endswith(" can be written; got ../file/out: Not a directory\n")
+
+
+@pytest.mark.parametrize(
+    ("command", "told"),
+    [(["build"], "interrupted; the last good book is still there"), (["data"], "interrupted")],
+)
+def test_an_interruption_is_one_line_and_code_130(lowcap, tmp_path, monkeypatch, command, told):
+    def interrupt(_):
+        raise KeyboardInterrupt
+
+    monkeypatch.chdir(toybook.make(tmp_path / "root"))
+    monkeypatch.setattr("lowcap.tasks.resolve", interrupt)
+    code, _, err = lowcap(*command)
+    assert (code, err.strip()) == (130, f"lowcap: {told}")
 
 
 @pytest.mark.parametrize(
@@ -124,9 +152,9 @@ def test_data_prints_the_identity(lowcap):
     assert "n train: 1347" in out
 
 
-def test_replay_hands_over_path_and_seeds(lowcap, monkeypatch):
+def test_replay_hands_over_path_and_seeds_and_insists_on_mnist(lowcap, monkeypatch):
     calls = []
-    monkeypatch.setattr("lowcap.replay.to_csv", lambda path, seeds: calls.append((path, seeds)))
+    monkeypatch.setattr("lowcap.replay.to_csv", lambda *given, dataset: calls.append((*given, dataset)))
     assert lowcap("replay", "--csv", "a.csv")[0] == 0
     assert lowcap("replay", "--csv", "b.csv", "--seeds", "0", "--seeds", "42")[0] == 0
-    assert calls == [(Path("a.csv"), [0, 42, 78]), (Path("b.csv"), [0, 42])]
+    assert calls == [(Path("a.csv"), [0, 42, 78], "mnist"), (Path("b.csv"), [0, 42], "mnist")]

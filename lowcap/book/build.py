@@ -1,5 +1,6 @@
 """Build the book: resolve the data, execute, gate, collect claims, make pages, check, swap."""
 
+import errno
 import json
 import os
 import shutil
@@ -8,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any
 
 import filelock
@@ -45,7 +47,7 @@ def build(root: Path, options: Options = Options()) -> Path:
     if unknown:
         raise UserError(f"unknown chapter {', '.join(unknown)}; this book has {', '.join(book.chapters)}")
     output = (root / options.output).resolve()
-    with locked(output):
+    with locked(output, options.output):
         with steps.step("data") as step:
             dataset = step.note = tasks.resolve(options.dataset)
         if dataset == "digits":
@@ -57,9 +59,19 @@ def build(root: Path, options: Options = Options()) -> Path:
 
 
 @contextmanager
-def locked(output: Path) -> Iterator[None]:
-    """Hold the build folder for this process; raises BuildError when another build holds it or the disk is full."""
-    output.mkdir(parents=True, exist_ok=True)
+def locked(output: Path, given: Path) -> Iterator[None]:
+    """Hold the build folder for this process; raises BuildError when another build holds it or the disk is full.
+
+    Raises UserError, which names the folder as it was `given`, when nothing can be written there.
+    """
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+        with TemporaryFile(dir=output):
+            pass
+    except OSError as error:
+        if error.errno == errno.ENOSPC:
+            raise
+        raise UserError(f"the output must be a folder that can be written; got {given}: {error.strerror}") from None
     free = shutil.disk_usage(output).free
     if free < ROOM:
         raise BuildError(f"{output} has {free >> 20} MiB free, a build needs {ROOM >> 20} MiB; make room there")

@@ -36,9 +36,11 @@ def versions() -> dict[str, str]:
 
 
 def cache_key(source: Path, parameters: dict[str, Any], identity: dict[str, Any]) -> str:
-    """Hash of all that an executed chapter depends on: its notebook, this package, parameters, data and versions."""
+    """Hash of all that an executed chapter depends on: its notebook, this package and the published numbers that it
+    reads, parameters, data and versions."""
     package = Path(lowcap.__file__).parent
     files = [source, *sorted(package.glob("*.py")), *sorted(package.glob("*.toml")), package / "book" / "execute.py"]
+    files += sorted(package.parent.glob("data/published/*.csv"))
     facts = {
         "files": [(file.name, hashlib.sha256(file.read_bytes()).hexdigest()) for file in files],
         "parameters": parameters,

@@ -2,6 +2,7 @@
 
 import json
 import tomllib
+from collections import Counter
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,8 @@ def templates() -> list[str]:
 def update(readme: Path, results: Path, lines: list[str]) -> None:
     """Put `lines`, filled with the numbers of `results` (a site's `results.json`), between the README's two marks.
 
-    Raises UserError when the marks or the lines are missing, BuildError when there is no build or a number is missing.
+    Raises UserError when the marks or the lines are missing, BuildError when there is no build, when it was not the
+    book's own run, and when a number is missing or two chapters recorded one under the same key.
     """
     if not lines:
         raise UserError("claims.toml has no `[readme]` table with `lines`; add the Markdown lines to be filled in")
@@ -37,8 +39,17 @@ def _values(results: Path) -> dict[str, Any]:
     if not results.is_file():
         raise BuildError(f"{results} is missing; build the book first: make book")
     found = json.loads(results.read_text(encoding="utf-8"))
-    values = {key: value for chapter in found["results"].values() for key, value in chapter.items()}
-    return values | {claim["id"]: claim["verdict"] for claim in found["claims"]}
+    other = [claim["id"] for claim in found["claims"] if not claim["own"]]
+    if other or not found["claims"]:
+        which = f"claims judged on another run: {', '.join(other)}" if other else "no claim was judged"
+        raise BuildError(f"{results} is not of the book's own run ({which}); build it first: make book DATASET=mnist")
+    pairs = [pair for chapter in found["results"].values() for pair in chapter.items()]
+    pairs += [(claim["id"], claim["verdict"]) for claim in found["claims"]]
+    counts = Counter(key for key, _ in pairs)
+    if len(counts) < len(pairs):
+        twice = ", ".join(sorted(key for key in counts if counts[key] > 1))
+        raise BuildError(f"{results} has more than one value for {twice}; give each chapter keys of its own")
+    return dict(pairs)
 
 
 def _fill(line: str, values: dict[str, Any]) -> str:

@@ -27,7 +27,7 @@ def run(root: Path, chapter: str, assignments: Sequence[str], out: Path, limit: 
     if chapter not in book.chapters:
         raise UserError(f"chapter `{chapter}` is not in this book's table of contents: {', '.join(book.chapters)}")
     altered = {name: model[name] for name in raw}
-    with locked(out.resolve()):
+    with locked(out.resolve(), out):
         work, dataset = out.resolve() / "stage", tasks.resolve(model["dataset"])
         stage.prepare(book, work)
         with steps.step(f"execute {chapter}"):
@@ -49,8 +49,22 @@ def _publish(book: source.Book, chapter: str, notebook: nbformat.NotebookNode, w
     site.tidy(pages)
     nbformat.write(notebook, out / f"{chapter}.new")
     os.replace(out / f"{chapter}.new", out / f"{chapter}.ipynb")
-    shutil.rmtree(out / "html", ignore_errors=True)
-    os.replace(pages, out / "html")
+    swap(pages, out / "html")
     for left in (work, out / "pages"):
         shutil.rmtree(left)
     return out / "html" / "index.html"
+
+
+def swap(new: Path, place: Path) -> None:
+    """Put the folder `new` at `place`; what was there is deleted only when the new one is in its place."""
+    aside = place.with_name(f".{place.name}.before")
+    if place.exists():
+        shutil.rmtree(aside, ignore_errors=True)
+        os.replace(place, aside)
+    try:
+        os.replace(new, place)
+    except OSError:
+        if aside.exists():
+            os.replace(aside, place)
+        raise
+    shutil.rmtree(aside, ignore_errors=True)
