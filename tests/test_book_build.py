@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import filelock
@@ -210,7 +211,9 @@ def test_insisting_on_mnist_never_falls_back(root, monkeypatch):
 
 def command(root, *arguments):
     start = [sys.executable, "-m", "lowcap.cli", *arguments]
-    return subprocess.Popen(start, cwd=root, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    heed = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # tests in the background inherit that it is ignored
+    pipe = subprocess.PIPE
+    return subprocess.Popen(start, cwd=root, stdout=pipe, stderr=pipe, text=True, preexec_fn=heed)
 
 
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
