@@ -98,7 +98,8 @@ def descend(population: Population, x: Tensor, y: Tensor, *, lr: float = LR, ste
             hidden = torch.addmm(b_in, rows, w_in).relu_().nan_to_num_()  # one that diverges must spoil no other
             logits.append(torch.addmm(population.b_out.flatten(), hidden, block))
             error = (logits[-1].sigmoid() - labels).nan_to_num_() / len(x)
-            grad_hidden = torch.ops.aten.threshold_backward(error @ block.T, hidden, 0)
+            grad_hidden = error @ block.T
+            torch.ops.aten.threshold_backward.grad_input(grad_hidden, hidden, 0, grad_input=grad_hidden)
             parts = (
                 rows.T @ grad_hidden,
                 grad_hidden.sum(0),

@@ -128,9 +128,9 @@ class Replay(Parameters):
     steps: int = _field(100, "full-batch gradient steps per network", (1, 2000), "steps", _LINEAR)
     lr: float = _field(0.03, "learning rate of the study", (1e-6, 100.0), "per step")
     grid_pair: Pair = _field([4, 9], "pair of the learning-rate grid", unit="classes")
-    grid_lrs: Rates = _field([1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 3e-1, 1.0], "learning rates of the grid",
+    grid_lrs: Rates = _field([1e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 3e-1, 1.0], "learning rates of the grid",
                              unit="per step", cost=_LINEAR)  # fmt: skip
-    grid_seeds: int = _field(3, "networks per width and learning rate in the grid", (1, 50), "networks", _LINEAR)
+    grid_seeds: int = _field(2, "networks per width and learning rate in the grid", (1, 50), "networks", _LINEAR)
 
 
 class Capacity(Parameters):
@@ -146,7 +146,7 @@ class Capacity(Parameters):
     published_seeds: int = _field(3, "replicas by the published protocol", (1, 50), "networks", _LINEAR)
     epochs: int = _field(20, "passes over the training images (more where they are few)", (1, 500), "epochs", _LINEAR)
     lr: float = _field(0.05, "learning rate", (1e-6, 100.0), "per step")
-    long_epochs: int = _field(80, "passes in the longer run that checks convergence", (1, 2000), "epochs", _LINEAR)
+    long_epochs: int = _field(60, "passes in the longer run that checks convergence", (1, 2000), "epochs", _LINEAR)
     threshold: float = _field(0.9, "mean F1 that a width has to exceed, after the paper", (0.0, 1.0), "F1")
     tolerance: float = _field(0.005, "how far below the widest network a width may stay", (0.0, 1.0), "F1")
     factor: float = _field(1.5, "how many times the error of the widest network a width may make", (1.0, 100.0))

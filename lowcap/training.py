@@ -27,7 +27,7 @@ from lowcap.shard import OPTIMIZERS, Data, Shard
 from lowcap.tasks import Task
 
 PAIR_IMAGES = 9_500  # training images of a pair of MNIST's digits, more or less
-SHARD_UNITS = 600  # weights, gradient and momentum of so many units fit a core's own cache
+SHARD_UNITS = 640  # weights, gradient and momentum of so many units fit a core's own cache
 
 
 @dataclass(frozen=True)
