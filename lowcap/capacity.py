@@ -85,17 +85,18 @@ def widths_needed(rows: pd.DataFrame, *, threshold: float, tolerance: float, fac
         of the median is at most `factor` times that of the widest. NaN where no width suffices.
     """
     scores = rows.groupby(["protocol", "pair", "width"])["f1"]
+    mean, median = scores.mean().unstack(), scores.median().unstack()
     rules: dict[str, tuple[pd.DataFrame, Callable[[pd.Series], pd.Series]]] = {
-        "threshold": (scores.mean().unstack(), lambda f1: f1 > threshold),
-        "tolerance": (scores.median().unstack(), lambda f1: f1 >= f1.iloc[-1] - tolerance),
-        "proportion": (scores.median().unstack(), lambda f1: 1 - f1 <= factor * (1 - f1.iloc[-1])),
+        "threshold": (mean, lambda f1: f1 > threshold),
+        "tolerance": (median, lambda f1: f1 >= f1.iloc[-1] - tolerance),
+        "proportion": (median, lambda f1: 1 - f1 <= factor * (1 - f1.iloc[-1])),
     }
     return pd.DataFrame(
         {
             rule: [smallest_width(f1.dropna(), enough) for _, f1 in table.iterrows()]
             for rule, (table, enough) in rules.items()
         },
-        index=rules["threshold"][0].index,
+        index=mean.index,
     )
 
 

@@ -24,9 +24,7 @@ if TYPE_CHECKING:
 OPTIMIZERS = {"sgd": torch.optim.SGD, "adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
 BLOCK_ROWS = 1024  # large batches are gone through in blocks of so many images
 HEAD_CELLS = 4096  # a block of second layers has at most so many entries, or one member
-LANES = (
-    16  # matrix products run fastest on a multiple of so many units: the rest is filled up with units of weight zero
-)
+LANES = 16  # matrix products run fastest on a multiple of so many units: units of weight zero fill up the rest
 
 
 class Data(NamedTuple):

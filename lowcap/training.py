@@ -22,7 +22,6 @@ import torch
 
 from lowcap.errors import UserError
 from lowcap.population import INITS, Population
-from lowcap.shard import BLOCK_ROWS as BLOCK_ROWS
 from lowcap.shard import OPTIMIZERS, Data, Shard
 from lowcap.tasks import Task
 
