@@ -163,7 +163,10 @@ class Population(nn.Module):
         return other
 
     def masked(self, mask_in: Tensor | None = None, mask_out: Tensor | None = None) -> Population:
-        """A copy in which the weights whose mask is False are zero and stay zero in training."""
+        """A copy in which the weights whose mask is False are zero and stay zero in training.
+
+        Weights that are masked already stay masked. Raises UserError for a mask of another shape or type.
+        """
         other = self.select(range(len(self)))
         for name, mask in (("in", mask_in), ("out", mask_out)):
             weight = getattr(other, f"w_{name}")
@@ -172,7 +175,8 @@ class Population(nn.Module):
                     f"`mask_{name}` must be bool of shape {tuple(weight.shape)}; got {mask.dtype}, {tuple(mask.shape)}"
                 )
             if mask is not None:
-                setattr(other, f"mask_{name}", mask.clone())
+                old = getattr(other, f"mask_{name}")
+                setattr(other, f"mask_{name}", mask.clone() if old is None else mask & old)
                 weight.data.mul_(mask)
         return other
 

@@ -8,12 +8,12 @@ through in blocks of a few members, so that few of its zeros are ever multiplied
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn.functional import one_hot, pad
+from torch.nn.functional import one_hot
 
 from lowcap.population import Population
 from lowcap.tasks import Task
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 OPTIMIZERS = {"sgd": torch.optim.SGD, "adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
 BLOCK_ROWS = 1024  # large batches are gone through in blocks of so many images
 HEAD_CELLS = 4096  # a block of second layers has at most so many entries, or one member
+AfterStep = Callable[[float, Tensor, Tensor], None]
 LANES = 16  # matrix products run fastest on a multiple of so many units: units of weight zero fill up the rest
 
 
@@ -47,22 +48,31 @@ class Shard:
     """Members `members` of a population; trains a copy of their weights, and writes them back after each run."""
 
     def __init__(self, population: Population, members: list[int], data: Data, recipe: Recipe, order_seed: int):
-        one = population.select(members)
         self.population, self.members, self.data, self.recipe = population, members, data, recipe
         self.units = torch.cat([torch.where(population.owner == i)[0] for i in members])
-        n, fill = len(self.units), -len(self.units) % LANES
-        self.w_in = pad(torch.cat([one.w_in.detach()[data.pixels], one.b_in.detach()[None]]), (0, fill))  # (D + 1, U)
-        self.w_out = pad(one.w_out.detach().T, (0, fill))  # (K, U)
-        self.b_out = one.b_out.detach().view(-1, 1)  # (P * K, 1)
+        n_units, k = len(self.units) + -len(self.units) % LANES, population.n_outputs
+        self.w_in = data.x.new_zeros(len(data.pixels) + 1, n_units)  # (D + 1, U)
+        self.w_out = data.x.new_zeros(k, n_units)  # (K, U)
+        self.b_out = data.x.new_zeros(len(members) * k, 1)  # (P * K, 1)
         self.weights = [self.w_in, self.w_out, self.b_out]
         self.grads = [torch.zeros_like(weight) for weight in self.weights]
-        self.head = _Head(one.widths, self.w_out)
-        mask_in = None if one.mask_in is None else one.mask_in[data.pixels]
-        masks = [(self.w_in[:-1, :n], mask_in), (self.w_out[:, :n].T, one.mask_out)]
-        self.masks = [(weight, mask) for weight, mask in masks if mask is not None]
+        self.head = _Head([population.widths[i] for i in members], self.w_out)
         self.batch = data.x.new_empty(min(recipe.batch_size or 0, len(data.x)), data.x.shape[1])
         self.optimizer = self._torch_optimizer() if recipe.optimizer != "sgd" else None
         self.generator = torch.Generator().manual_seed(order_seed)
+        self.load()
+
+    def load(self) -> None:
+        """Take the members' weights and masks from the population."""
+        one, n = self.population.select(self.members), len(self.units)
+        w_in, w_out = self.w_in[:-1, :n], self.w_out[:, :n].T
+        w_in.copy_(one.w_in.detach()[self.data.pixels])
+        w_out.copy_(one.w_out.detach())
+        self.w_in[-1, :n] = one.b_in.detach()
+        self.b_out.copy_(one.b_out.detach().view(-1, 1))
+        mask_in = None if one.mask_in is None else one.mask_in[self.data.pixels]
+        masks = ((w_in, mask_in), (w_out, one.mask_out))
+        self.masks = [(weight, mask) for weight, mask in masks if mask is not None]
 
     def _torch_optimizer(self) -> torch.optim.Optimizer:
         for weight, grad in zip(self.weights, self.grads, strict=True):
@@ -71,15 +81,17 @@ class Shard:
         return kind(self.weights, lr=self.recipe.lr, weight_decay=self.recipe.weight_decay, fused=True)
 
     @torch.no_grad()
-    def run(self, start: int, stop: int) -> None:
+    def run(self, start: int, stop: int, after_step: AfterStep | None = None) -> None:
         """Train for the epochs from `start` to `stop` and write the weights back."""
         n = len(self.data.x)
         size = self.recipe.batch_size or n
+        w_in, w_out = self.w_in[:, : len(self.units)], self.w_out[:, : len(self.units)]
         for epoch in range(start, stop):
             batches = self._batches(size) if size < n else [(self.data.x, self.data.y)]
             for step, (x, y) in enumerate(batches):
                 self.step(x, y, self._rate(epoch + step * size / n))
-        w_in, w_out = self.w_in[:, : len(self.units)], self.w_out[:, : len(self.units)]
+                if after_step:
+                    after_step((epoch + min((step + 1) * size / n, 1)) / self.recipe.epochs, w_in[:-1], w_out)
         self.population.w_in.data[self.data.pixels[:, None], self.units] = w_in[:-1]
         self.population.b_in.data[self.units] = w_in[-1]
         self.population.w_out.data[self.units] = w_out.T

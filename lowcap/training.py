@@ -22,7 +22,7 @@ import torch
 
 from lowcap.errors import UserError
 from lowcap.population import INITS, Population
-from lowcap.shard import OPTIMIZERS, Data, Shard
+from lowcap.shard import OPTIMIZERS, AfterStep, Data, Shard
 from lowcap.tasks import Task
 
 PAIR_IMAGES = 9_500  # training images of a pair of MNIST's digits, more or less
@@ -105,18 +105,24 @@ def train(
     recipe: Recipe,
     *,
     order_seed: int = 0,
-    on_epoch: Callable[[int, Population], None] | None = None,
+    on_epoch: Callable[[int, Population], Population | None] | None = None,
     every: int = 1,
+    after_step: AfterStep | None = None,
 ) -> Population:
     """Train all members in place and return the population.
 
     Args:
         order_seed: the source of chance of the mini-batches' order, the same for all members.
         on_epoch: called as `on_epoch(epoch, population)` before training (epoch 0), then after each `every` epochs.
-            It only looks: what it changes in the population is lost.
+            It only looks (what it changes in place is lost), unless it returns a population of the same widths: then
+            training goes on with the weights and masks of that one.
+        after_step: called as `after_step(progress, w_in, w_out)` after each step of the optimiser, with the share of
+            all steps that is done, and the weights `(D, U)` and `(K, U)` of some of the members, which it may change in
+            place. Several threads call it, so it must not remember anything between calls.
 
     Raises:
-        UserError: the population and the task disagree on features or classes, or `every` is less than 1.
+        UserError: the population and the task disagree on features or classes, `every` is less than 1, or `on_epoch`
+            returns networks of other widths.
     """
     if not _number(every, Integral) >= 1:
         raise UserError(f"`every` must be a whole number of at least 1; got {every!r}")
@@ -125,20 +131,34 @@ def train(
             f"the population has {population.n_features} features and {population.n_outputs} outputs, "
             f"task {task.name} of {task.dataset} needs {task.n_features} and {task.n_outputs}"
         )
-    # Weights of pixels that are zero in all training images have no gradient: unless they decay, leave them out.
-    pixels = torch.where(task.live if recipe.weight_decay == 0 else torch.ones_like(task.live))[0]
+    # Weights of pixels that are zero in all training images have no gradient: unless something else moves them, leave
+    # them out.
+    pixels = torch.where(task.live | (recipe.weight_decay > 0 or after_step is not None))[0]
     data = Data.of(task, pixels, population.w_in.dtype)
     shards = [Shard(population, members, data, recipe, order_seed) for members in shares(population.widths)]
     stops = [*range(0, recipe.epochs, every if on_epoch else max(recipe.epochs, 1)), recipe.epochs]
     if on_epoch:
-        on_epoch(0, population)
+        _revise(population, on_epoch(0, population), shards)
     with one_thread_each() as pool:
         for start, stop in pairwise(stops):
-            for _ in pool.map(lambda shard, a=start, b=stop: shard.run(a, b), shards):
+            for _ in pool.map(lambda shard, a=start, b=stop: shard.run(a, b, after_step), shards):
                 pass
             if on_epoch:
-                on_epoch(stop, population)
+                _revise(population, on_epoch(stop, population), shards)
     return population
+
+
+def _revise(population: Population, new: Population | None, shards: list[Shard]) -> None:
+    """Go on with the weights and masks of `new`, if there is one."""
+    if new is None:
+        return
+    if new.widths != population.widths:
+        raise UserError(f"`on_epoch` must return None or networks of the same widths; got {new!r}")
+    for own, other in zip(population.parameters(), new.parameters(), strict=True):
+        own.data.copy_(other.data)
+    population.mask_in, population.mask_out = new.mask_in, new.mask_out
+    for shard in shards:
+        shard.load()
 
 
 def shares(widths: list[int]) -> list[list[int]]:
