@@ -1,0 +1,295 @@
+"""Pruning by exact rank, for all members of a population at once.
+
+A threshold removes as many weights as happen to lie below it. Here the weights of each member are ranked, and exactly
+the named fraction of them goes, as in `torch.nn.utils.prune`; of equal weights the first goes first. What is removed
+stays removed, so masks nest from level to level. `lowcap.structured` removes whole hidden units instead.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from numbers import Real
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
+
+from lowcap.errors import UserError
+from lowcap.evaluation import evaluate
+from lowcap.population import Population
+from lowcap.tasks import Task
+from lowcap.training import Recipe, train
+
+SCOPES = ("layer", "first", "network")
+Layers = tuple[Tensor, Tensor]  # something per weight, as w_in (D, U) and w_out (U, K) are
+
+
+def fraction(name: str, value: Any) -> float:
+    """The value as a float. Raises UserError unless it is a number in [0, 1]."""
+    number = float(value) if isinstance(value, Real) and not isinstance(value, bool) else np.nan
+    if 0 <= number <= 1:
+        return number
+    hint = f"; did you mean {number / 100:g}?" if 1 < number <= 100 else ""
+    raise UserError(f"`{name}` must be a fraction from 0 to 1; got {value!r}{hint}")
+
+
+def _magnitude(population: Population, x: Tensor | None, y: Tensor | None, seed: int) -> Layers:
+    return population.w_in.abs(), population.w_out.abs()
+
+
+def _random(population: Population, x: Tensor | None, y: Tensor | None, seed: int) -> Layers:
+    parts = []
+    for width, own in zip(population.widths, population.seeds, strict=True):
+        generator = np.random.default_rng([seed, own, width])
+        parts.append(
+            (generator.random((population.n_features, width)), generator.random((width, population.n_outputs)))
+        )
+    w_in, w_out = np.concatenate([w for w, _ in parts], axis=1), np.concatenate([w for _, w in parts])
+    return torch.from_numpy(w_in), torch.from_numpy(w_out)
+
+
+def _activation(population: Population, x: Tensor | None, y: Tensor | None, seed: int) -> Layers:
+    images = given("x", x, "activation")
+    rms, rms_hidden = (a.double().square().mean(0).sqrt()[:, None] for a in (images, population.hidden(images)))
+    return population.w_in.abs() * rms, population.w_out.abs() * rms_hidden
+
+
+def _gradient(population: Population, x: Tensor | None, y: Tensor | None, seed: int) -> Layers:
+    images, labels = given("x", x, "gradient"), given("y", y, "gradient")
+    weights = (population.w_in, population.w_out)
+    with torch.enable_grad():
+        grads = torch.autograd.grad(losses(population(images), labels).sum(), weights)
+    return (weights[0] * grads[0]).abs(), (weights[1] * grads[1]).abs()
+
+
+SCORES: dict[str, Callable[[Population, Tensor | None, Tensor | None, int], Layers]] = {
+    "magnitude": _magnitude,
+    "random": _random,
+    "activation": _activation,
+    "gradient": _gradient,
+}
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """The order in which a population's weights go, the first to go at 0.
+
+    Attributes:
+        ranks: of `w_in (D, U)` and of `w_out (U, K)` among the weights of the same member and scope.
+        sizes: for each layer and member `(P,)`, how many weights count as the whole; 0 where the layer is left alone.
+        before: for each layer and member `(P,)`, how many weights go before any is counted.
+    """
+
+    population: Population
+    ranks: Layers
+    sizes: Layers
+    before: Layers
+
+    def prune(self, sparsity: float) -> Population:
+        """The population without its first `round(sparsity * size)` weights. Raises UserError as `fraction` does."""
+        share, masks = fraction("sparsity", sparsity), []
+        for ranks, size, before in zip(self.ranks, self.sizes, self.before, strict=True):
+            gone = before + torch.round(share * size.double()).long()
+            masks.append(ranks >= gone[self.population.owner].view((1, -1) if ranks is self.ranks[0] else (-1, 1)))
+        return self.population.masked(*masks)
+
+
+@torch.no_grad()
+def rank(
+    population: Population,
+    *,
+    by: str = "magnitude",
+    scope: str = "layer",
+    live: Tensor | None = None,
+    x: Tensor | None = None,
+    y: Tensor | None = None,
+    seed: int = 0,
+) -> Ranking:
+    """Rank the weights of each member.
+
+    Args:
+        by: which weights go first: those of small `magnitude`; of small magnitude times the root mean square of the
+            `activation` that they are fed on images `x` (after Sun et al. 2024); of small product with their `gradient`
+            of the loss on `x` and `y` (after Lee et al. 2019); or `random` ones, drawn by `seed` and the member's own.
+        scope: `layer` takes the same fraction of both layers, `first` of the first layer only, `network` ranks both
+            layers together.
+        live: `(D,)` bool, the inputs that ever vary (`Task.live`). If given, the weights of the others go first and do
+            not count, so that a sparsity is one of live weights; else all weights are ranked and counted.
+
+    Raises:
+        UserError: an unknown score or scope, a score without the images or labels that it needs, `live` of another
+            shape.
+    """
+    one_of("by", by, SCORES)
+    one_of("scope", scope, SCOPES)
+    live = torch.ones(population.n_features, dtype=torch.bool) if live is None else live
+    if live.shape != (population.n_features,) or live.dtype != torch.bool:
+        found = f"{live.dtype}, {tuple(live.shape)}"
+        raise UserError(f"`live` must be bool of shape ({population.n_features},); got {found}")
+    s_in, s_out = (score.double() for score in SCORES[by](population, x, y, seed))
+    for score, mask in ((s_in, population.mask_in), (s_out, population.mask_out)):
+        score.masked_fill_(torch.zeros_like(score, dtype=torch.bool) if mask is None else ~mask, -1)
+    s_in[~live] = -2
+    ranks = torch.empty_like(s_in, dtype=torch.long), torch.empty_like(s_out, dtype=torch.long)
+    for i in range(len(population)):
+        units = torch.where(population.owner == i)[0]
+        first, last = s_in[:, units].flatten(), s_out[units].flatten()
+        order = (
+            ranks_of(torch.cat([first, last])) if scope == "network" else torch.cat([ranks_of(first), ranks_of(last)])
+        )
+        ranks[0][:, units] = order[: len(first)].view(-1, len(units))
+        ranks[1][units] = order[len(first) :].view(len(units), -1)
+    widths = torch.tensor(population.widths)
+    n_in, n_out = widths * live.sum(), widths * population.n_outputs
+    before, none = widths * (~live).sum(), torch.zeros_like(widths)
+    if scope == "network":
+        return Ranking(population, ranks, (n_in + n_out,) * 2, (before,) * 2)
+    return Ranking(population, ranks, (n_in, none if scope == "first" else n_out), (before, none))
+
+
+def prune(population: Population, sparsity: float, **how: Any) -> Population:
+    """A copy without exactly the fraction `sparsity` of the weights; `how` are the arguments of `rank`.
+
+    Weights that are masked already go first and count, so pruning again never brings one back.
+
+    Raises:
+        UserError: a sparsity outside [0, 1], or as `rank` does.
+    """
+    share = fraction("sparsity", sparsity)
+    return rank(population, **how).prune(share)
+
+
+def measure(population: Population, live: Tensor | None = None) -> pd.DataFrame:
+    """What is left of each member, counted: a row per member, weights that are exactly zero count as removed.
+
+    Columns: `sparsity` of all weights, `sparsity_in` of the first layer, `sparsity_out` of the second, `sparsity_live`
+    of those that are not fed by a constant input (with `live (D,)`), `kept` weights, and `connected` units, those
+    with at least one weight left on either side.
+    """
+    live = torch.ones(population.n_features, dtype=torch.bool) if live is None else live
+    left_in, left_out = population.w_in != 0, population.w_out != 0
+    connected = left_in.any(0) & left_out.any(1)
+    per_unit = torch.stack([left_in.sum(0), left_in[live].sum(0), left_out.sum(1), connected], 1)
+    table = torch.zeros(len(population), 4, dtype=torch.long).index_add_(0, population.owner, per_unit)
+    first, first_live, last, units = table.numpy().T
+    widths = np.array(population.widths)
+    n_in, n_live, n_out = widths * population.n_features, widths * int(live.sum()), widths * population.n_outputs
+    return pd.DataFrame(
+        {
+            "sparsity": 1 - (first + last) / (n_in + n_out),
+            "sparsity_in": 1 - first / n_in,
+            "sparsity_out": 1 - last / n_out,
+            "sparsity_live": 1 - (first_live + last) / (n_live + n_out),
+            "kept": first + last,
+            "connected": units,
+        }
+    )
+
+
+def results(population: Population, x: Tensor, y: Tensor, *, live: Tensor | None = None) -> pd.DataFrame:
+    """`evaluate` on images `(N, D)` beside `measure`: a row per member."""
+    return evaluate(population, x, y).join(measure(population, live))
+
+
+def one_shot(
+    population: Population, sparsities: Iterable[float], x: Tensor, y: Tensor, *, ranking: Ranking | None = None
+) -> pd.DataFrame:
+    """Prune once to each level, without training on, and look: `results` per level, which is the column `level`."""
+    ranking = ranking or rank(population)
+    return pd.concat([results(ranking.prune(s), x, y).assign(level=s) for s in sparsities], ignore_index=True)
+
+
+def gradual(
+    population: Population,
+    task: Task,
+    recipe: Recipe,
+    sparsity: float,
+    *,
+    until: float = 0.75,
+    order_seed: int = 0,
+    **how: Any,
+) -> Population:
+    """Train in place while pruning a little after every epoch; returns the population.
+
+    The sparsity rises as 1 - (1 - t)^3 of the final one (Zhu and Gupta 2017), where t is the share of the first
+    `until` of the epochs; the rest is for recovery. `how` are the arguments of `rank`.
+
+    Raises:
+        UserError: `sparsity` or `until` outside [0, 1], or as `rank` and `train` do.
+    """
+    final, last = fraction("sparsity", sparsity), max(1, round(fraction("until", until) * recipe.epochs))
+
+    def remove(epoch: int, now: Population) -> Population | None:
+        return prune(now, final * (1 - (1 - epoch / last) ** 3), **how) if epoch <= last else None
+
+    return train(population, task, recipe, order_seed=order_seed, on_epoch=remove)
+
+
+def iterative(
+    population: Population,
+    task: Task,
+    recipe: Recipe,
+    sparsities: Iterable[float],
+    *,
+    rewind_to: int = 0,
+    order_seed: int = 0,
+    **how: Any,
+) -> Iterator[tuple[float, Population]]:
+    """Train, prune to the next level, rewind what is left to its early weights, train again (Frankle and Carbin 2019).
+
+    Yields `(sparsity, trained population)`, first the dense one at 0.0. The population itself is left as it is.
+
+    Args:
+        rewind_to: the epoch whose weights are the early ones; 0 is the initialisation.
+        how: the arguments of `rank`.
+
+    Raises:
+        UserError: a sparsity outside [0, 1], `rewind_to` outside the recipe's epochs, or as `rank` and `train` do.
+    """
+    if rewind_to not in range(recipe.epochs):
+        raise UserError(f"`rewind_to` must be an epoch from 0 to {recipe.epochs - 1}; got {rewind_to!r}")
+    levels = [fraction("sparsities", value) for value in sparsities]
+    early = train(_copy(population), task, recipe.but(epochs=rewind_to), order_seed=order_seed)
+    rest = recipe.but(epochs=recipe.epochs - rewind_to)
+    trained = train(_copy(early), task, rest, order_seed=order_seed + rewind_to)
+    yield 0.0, trained
+    for level in levels:
+        left = prune(trained, level, **how)
+        trained = train(early.masked(left.mask_in, left.mask_out), task, rest, order_seed=order_seed + rewind_to)
+        yield level, trained
+
+
+def _copy(population: Population) -> Population:
+    return population.select(range(len(population)))
+
+
+def ranks_of(score: Tensor) -> Tensor:
+    """The rank of each of `(n,)` scores, 0 for the smallest, equal ones in order of their index."""
+    order = score.argsort(stable=True)
+    return torch.empty_like(order).index_copy_(0, order, torch.arange(len(order)))
+
+
+def losses(logits: Tensor, y: Tensor) -> Tensor:
+    """Mean cross-entropy `(P,)` of each member's logits `(B, P)` or `(B, P, K)`, in nats."""
+    if logits.ndim == 2 or logits.shape[2] == 1:
+        logits = logits.view(len(logits), -1)
+        target = y[:, None].to(logits).expand_as(logits)
+        return binary_cross_entropy_with_logits(logits, target, reduction="none").mean(0)
+    return torch.stack([cross_entropy(member, y) for member in logits.unbind(1)])
+
+
+def given(name: str, value: Tensor | None, by: str) -> Tensor:
+    if value is None:
+        raise UserError(
+            f"the score `{by}` needs `{name}`: pass training images and labels, x=task.x_train, y=task.y_train"
+        )
+    return value
+
+
+def one_of(name: str, value: str, allowed: Iterable[str]) -> None:
+    if value not in tuple(allowed):
+        raise UserError(f"`{name}` must be one of {', '.join(allowed)}; got {value!r}")
