@@ -62,7 +62,9 @@ def _gradient(population: Population, x: Tensor | None, y: Tensor | None, seed: 
     images, labels = given("x", x, "gradient"), given("y", y, "gradient")
     weights = (population.w_in, population.w_out)
     with torch.enable_grad():
-        grads = torch.autograd.grad(losses(population(images), labels).sum(), weights)
+        # The gradient of a member that has diverged must not spoil the others'.
+        logits = population(images).nan_to_num(0, 0, 0)
+        grads = torch.autograd.grad(losses(logits, labels).sum(), weights)
     return (weights[0] * grads[0]).abs(), (weights[1] * grads[1]).abs()
 
 

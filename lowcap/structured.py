@@ -25,14 +25,15 @@ def prune_units(
     Args:
         by: which units go first: those of small `norm` (of the incoming weights times that of the outgoing ones, since
             a ReLU network can shift scale from one to the other); of small mean `activation` on images `x`; those whose
-            `ablation` alone raises the loss on `x` and `y` least; or `random` ones.
+            `ablation` alone raises the loss on `x` and `y` least; or `random` ones. Units without any outgoing weight
+            go first and count, so pruning again never takes more than asked for.
 
     Raises:
         UserError: a sparsity outside [0, 1], an unknown score, or one without the images or labels that it needs.
     """
     share = fraction("sparsity", sparsity)
     keep = torch.ones(len(population.owner), dtype=torch.bool)
-    score = unit_scores(population, by=by, x=x, y=y, seed=seed)
+    score = unit_scores(population, by=by, x=x, y=y, seed=seed).masked_fill(_cut(population), -torch.inf)
     for i, width in enumerate(population.widths):
         units = torch.where(population.owner == i)[0]
         keep[units[ranks_of(score[units]) < round(share * width)]] = False
@@ -70,7 +71,7 @@ def compact(population: Population) -> Population:
     A unit does nothing if all its outgoing weights are zero. One whose incoming weights are all zero says the same for
     every image, and that goes into the output's bias. A network none of whose units does anything keeps one.
     """
-    cut, constant = (population.w_out == 0).all(1), (population.w_in == 0).all(0)
+    cut, constant = _cut(population), (population.w_in == 0).all(0)
     other = population.select(range(len(population)))
     says = (population.b_in.relu()[:, None] * population.w_out)[constant]
     other.b_out.data.index_add_(0, population.owner[constant], says)
@@ -86,3 +87,8 @@ def compact(population: Population) -> Population:
     other.owner = population.owner[keep]
     other.widths = other.owner.bincount(minlength=len(population)).tolist()
     return other
+
+
+def _cut(population: Population) -> Tensor:
+    """Whether a unit `(U,)` has no outgoing weights, and so does nothing."""
+    return (population.w_out == 0).all(1)
