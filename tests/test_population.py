@@ -169,6 +169,22 @@ def test_one_layer_can_be_masked_after_the_other() -> None:
     assert one.mask_out is None
 
 
+def test_a_mask_on_top_of_another_leaves_what_both_leave() -> None:
+    population = masked(populate([(2, 0), (3, 1)], 3))
+    first, before = population.mask_in, population.w_in.detach().clone()
+    second_in, second_out = ~some_mask(population.w_in.T).T, torch.ones_like(population.w_out, dtype=torch.bool)
+    both = population.masked(second_in, second_out)
+    assert torch.equal(both.mask_in, first & second_in)
+    assert torch.equal(both.mask_out, population.mask_out)
+    assert torch.equal(both.w_in, before * second_in)
+    assert both.members.n_params.sum() == both.mask_in.sum() + both.mask_out.sum() + 5 + 2 * 3
+    assert torch.equal(both.masked().mask_in, both.mask_in)
+    for mask in (second_in, both.mask_in):  # the two populations and the mask are three things
+        mask.fill_(False)
+    assert torch.equal(population.mask_in, some_mask(population.w_in))
+    assert torch.equal(population.w_in, before)
+
+
 @pytest.mark.parametrize("wrong", [torch.ones(11, 4).bool(), torch.ones(5, 11).bool(), torch.ones(11, 5)])
 def test_a_mask_of_another_shape_or_type_is_refused(wrong: Tensor) -> None:
     with pytest.raises(UserError, match=r"`mask_in` must be bool of shape \(11, 5\); got torch\.\w+, \("):

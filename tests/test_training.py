@@ -227,6 +227,134 @@ def test_a_member_that_diverges_spoils_no_other(name: str, n_classes: int, monke
     assert evaluate(sick, task.x_test, task.y_test).loss.isna().tolist() == [False, True, False, False]
 
 
+def copy(population: Population) -> Population:
+    return population.select(range(len(population)))
+
+
+@pytest.mark.parametrize("name", ["momentum", "adam", "ragged batches", "decay"])
+@pytest.mark.parametrize("every", [1, 2])
+@pytest.mark.parametrize("again", [lambda _, now: now, lambda _, now: copy(now)], ids=["itself", "a copy"])
+def test_returning_the_population_as_it_is_changes_no_bit(name: str, every: int, again: Any) -> None:
+    task, recipe = toy_task(3), RECIPES[name]
+    start = populate(task, recipe)
+    start = start.masked(start.w_in > -0.1)
+    revised, plain = (
+        train(copy(start), task, recipe, on_epoch=hook, every=every) for hook in (again, lambda *at: None)
+    )
+    assert_same(revised, plain, 0)
+    assert torch.equal(revised.mask_in, start.mask_in)
+    assert revised.mask_out is None
+
+
+@pytest.mark.parametrize("n_classes", [2, 3])
+@pytest.mark.parametrize("at", [0, 2, 5])
+def test_training_goes_on_with_the_weights_and_masks_of_the_population_that_is_returned(
+    at: int, n_classes: int
+) -> None:
+    task, recipe = toy_task(n_classes), RECIPES["published"]  # neither momentum nor an order to remember
+    population = populate(task, recipe).double()
+    m_in, m_out = (
+        torch.rand(w.shape, generator=torch.Generator().manual_seed(4)) < 0.6 for w in weights(population)[:2]
+    )
+    expected = train(copy(population), task, recipe.but(epochs=at)).masked(m_in, m_out)
+    train(expected, task, recipe.but(epochs=5 - at))
+    revised = train(
+        population, task, recipe, on_epoch=lambda epoch, now: now.masked(m_in, m_out) if epoch == at else None
+    )
+    assert revised is population
+    assert_same(revised, expected, 1e-12)
+    assert torch.equal(revised.mask_in, m_in)
+    assert torch.equal(revised.mask_out, m_out)
+    assert not revised.w_in[~m_in].any()
+    assert not revised.w_out[~m_out].any()
+
+
+def test_a_population_can_be_rewound_on_the_way_and_its_masks_lifted() -> None:
+    task, recipe = toy_task(), RECIPES["published"]
+    start = populate(task, recipe).double()
+    masked = start.masked(start.w_in > 0, start.w_out > 0)
+    train(masked, task, recipe, on_epoch=lambda epoch, _: start if epoch == 2 else None)
+    assert_same(masked, train(copy(start), task, recipe.but(epochs=3)), 1e-12)
+    assert masked.mask_in is None
+    assert_same(start, populate(task, recipe).double(), 0)
+
+
+@pytest.mark.parametrize("widths", [(5, 2, 3), (2, 5, 3, 2), (5, 2, 3, 2, 1)])
+def test_networks_of_other_widths_in_place_of_those_in_training_are_refused(widths: tuple[int, ...]) -> None:
+    task = toy_task()
+    others = populate(task, BASE, widths, range(len(widths)))
+    with pytest.raises(UserError, match="`on_epoch` must return None or networks of the same widths; got Population"):
+        train(populate(task, BASE), task, BASE, on_epoch=lambda *at: others)
+
+
+@pytest.mark.parametrize("name", ["published", "sgd", "ragged batches", "batch larger than the data", "adam"])
+@pytest.mark.parametrize("every", [1, 2])
+def test_after_each_step_progress_rises_evenly_to_exactly_1(name: str, every: int) -> None:
+    task, recipe, seen, shapes = toy_task(3), RECIPES[name], [], set()
+
+    def note(progress: float, w_in: Tensor, w_out: Tensor) -> None:
+        seen.append(progress)
+        shapes.add((tuple(w_in.shape), tuple(w_out.shape)))
+
+    train(populate(task, recipe, [5], [0]), task, recipe, after_step=note, on_epoch=lambda *at: None, every=every)
+    assert len(seen) == recipe.steps(96)
+    assert seen == sorted(set(seen))
+    assert seen[-1] == 1.0
+    per_epoch = len(seen) // recipe.epochs
+    assert seen[per_epoch - 1 :: per_epoch] == [(epoch + 1) / recipe.epochs for epoch in range(recipe.epochs)]
+    assert seen[0] == pytest.approx(min((recipe.batch_size or 96) / 96, 1) / recipe.epochs)
+    assert shapes == {((12, 5), (3, 5))}
+
+
+def test_after_each_step_every_unit_passes_by_once() -> None:
+    task, units = toy_task(), []
+    train(populate(task, BASE), task, BASE.but(epochs=1), after_step=lambda _, w_in, w_out: units.append(w_in.shape[1]))
+    assert sum(units) == 3 * sum(WIDTHS)
+
+
+@pytest.mark.parametrize("name", ["momentum", "decay", "adam", "published"])
+@pytest.mark.parametrize("n_classes", [2, 3])
+def test_a_step_that_is_followed_by_nothing_new_is_the_step_alone(name: str, n_classes: int) -> None:
+    task, recipe = toy_task(n_classes), RECIPES[name]
+    followed, plain = (
+        train(populate(task, recipe).double(), task, recipe, after_step=hook) for hook in (lambda *at: None, None)
+    )
+    assert_same(followed, plain, 1e-12)
+
+
+def shrink(progress: float, w_in: Tensor, w_out: Tensor) -> None:
+    w_in.mul_(0.9)
+    w_out.mul_(0.8)
+
+
+@pytest.mark.parametrize("name", ["momentum", "decay", "adam", "published"])
+@pytest.mark.parametrize("n_classes", [2, 3])
+def test_weights_changed_after_each_step_are_those_of_the_ordinary_loop_that_does_it(name: str, n_classes: int) -> None:
+    task, recipe = toy_task(n_classes), RECIPES[name]
+    population = populate(task, recipe).double()
+    factors = tuple(torch.tensor([0.9, 0.8], dtype=torch.float64))
+    modules = [train_plainly(population.to_module(i), task, recipe, masks=factors) for i in range(len(population))]
+    train(population, task, recipe, after_step=shrink)
+    for i, module in enumerate(modules):
+        for ours, theirs in zip(population.to_module(i).parameters(), module.parameters(), strict=True):
+            torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-12)
+
+
+def cut_small(progress: float, w_in: Tensor, w_out: Tensor) -> None:
+    w_in[w_in.abs() < 0.05 * progress] = 0
+
+
+def test_weights_cut_after_each_step_are_zero_also_those_of_inputs_that_never_vary() -> None:
+    task = toy_task()
+    population = populate(task, BASE)
+    small = population.w_in.detach().abs() < 0.05
+    train(population, task, BASE, after_step=cut_small)
+    assert not ((population.w_in != 0) & (population.w_in.abs() < 0.05)).any()
+    assert small[~task.live].any()
+    assert not population.w_in[~task.live][small[~task.live]].any()
+    assert population.w_in[~task.live][~small[~task.live]].all()
+
+
 def test_no_epochs_change_nothing() -> None:
     task = toy_task()
     population = populate(task, BASE)
