@@ -10,6 +10,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from benchmarks.measure import CASES, CORES, FEW, N_SEEDS, measure
+from benchmarks.prune import measure_pruning
 from lowcap.tasks import load_task, resolve
 from lowcap.training import CONVERGED
 
@@ -36,7 +37,19 @@ def report(results: dict) -> str:
         if product := case["product"]:
             rates = f"{product['ours_gflops']:.0f} of {product['product_gflops']:.0f} GFLOP/s"
             lines += [f"  {'share of matrix products':25}{'':8}{span(product)}  {rates}"]
-    return "\n".join(lines)
+    return "\n".join([*lines, *pruning(results["pruning"])])
+
+
+def pruning(found: dict) -> list[str]:
+    """The lines on pruning."""
+    seconds, ratio = ("{median:.2f} ({min:.2f} to {max:.2f})".format(**found[name]) for name in ("seconds", "ratio"))
+    reached = "yes" if found["reached"] else "no"
+    return [
+        "",
+        f"pruning {found['networks']} networks to {found['levels']} levels and scoring them on the test images",
+        f"  {'lowcap':25}{seconds} s; target {found['target']} s, reached: {reached}",
+        f"  {'PyTorch, one by one':25}{ratio} times ours, per network",
+    ]
 
 
 def line(rival: dict) -> str:
@@ -64,6 +77,7 @@ def main(arguments: list[str] | None = None) -> None:
     results: dict = {"machine": machine(), "dataset": dataset, "rounds": rounds}
     tasks = {case.classes: load_task(case.classes, dataset=dataset) for case in CASES}
     results["cases"] = [measure(case, tasks[case.classes], rounds, n_seeds) for case in CASES]
+    results["pruning"] = measure_pruning(tasks[(4, 9)], rounds, n_seeds)
     print(report(results))
     if dataset != "mnist":
         print(f"\nThe targets are for MNIST; this was {dataset}.")

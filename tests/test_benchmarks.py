@@ -76,7 +76,14 @@ def test_a_fast_run_measures_everyone_and_writes_it_down(
         if not rival["name"].startswith("(d)"):
             assert rival["largest_difference"] < 1e-5
             assert rival["f1"] == pytest.approx(rival["f1_ours"], abs=0.01)
+    pruning = found["pruning"]
+    assert (pruning["networks"], pruning["levels"], pruning["target"]) == (22, 20, 5)
+    assert pruning["reached"] == (pruning["seconds"]["median"] <= 5)
+    assert pruning["ratio"]["min"] > 0
+    assert pruning["same_sizes"]
+    assert pruning["largest_difference"] < 1e-5
     printed = capsys.readouterr().out
+    assert "pruning 22 networks to 20 levels" in printed
     assert all(rival["name"] in printed for rival in binary["rivals"])
     assert "The targets are for MNIST; this was digits." in printed
 
