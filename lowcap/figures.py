@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import product
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -12,13 +13,16 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.colors import BoundaryNorm
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, NullLocator, ScalarFormatter
+from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator, ScalarFormatter
 
 from lowcap.errors import UserError
 
 # Okabe and Ito's palette, which readers with any colour vision tell apart: warm for hard pairs, cool for easy ones.
 BLUE, SKY, GREEN, ORANGE, RED, PINK, INK = "#0072B2", "#56B4E9", "#009E73", "#E69F00", "#D55E00", "#CC79A7", "#333333"
-COLOURS = {"0-1": BLUE, "1-7": SKY, "5-6": GREEN, "3-8": ORANGE, "4-9": RED, "published": RED, "converged": BLUE}
+COLOURS = {"0-1": BLUE, "1-7": SKY, "5-6": GREEN, "3-8": ORANGE, "4-9": RED, "published": RED, "converged": BLUE,
+           "ffnn": BLUE, "head": ORANGE, "both": INK, "during": BLUE, "after": RED}  # fmt: skip
+COLOURS |= {"one-shot": RED, "fine-tuned": ORANGE, "gradual": SKY, "iterative": BLUE, "random": "#777777"}
+COLOURS |= {"first layer": RED, "both layers together": GREEN, "each layer": PINK, "magnitude × activation": BLUE}
 MARKERS = ("o", "s", "D", "^", "v", "P", "X")
 STYLE: dict[Any, Any] = {
     "figure.dpi": 200,
@@ -103,6 +107,17 @@ def width_ticks(ax: Axes, widths: Sequence[int], which: str = "y") -> None:
     axis.set_minor_locator(NullLocator())
 
 
+def sparsity_axis(ax: Axes, *, which: str = "x", label: str = "weights removed") -> None:
+    """An axis of sparsity in [0, 1) that is logarithmic in what is left: 90, 99 and 99.9 % lie at even distances."""
+    functions = (lambda s: -np.log10(np.clip(1 - s, 1e-6, None)), lambda t: 1 - 10.0**-t)
+    axis, set_scale = (ax.xaxis, ax.set_xscale) if which == "x" else (ax.yaxis, ax.set_yscale)
+    set_scale("function", functions=functions)
+    axis.set_major_locator(FixedLocator([0, 0.5, 0.8, 0.9, 0.95, 0.98, 0.99, 0.999]))
+    axis.set_major_formatter(FuncFormatter(lambda s, _: f"{100 * s:g} %"))
+    axis.set_minor_locator(NullLocator())
+    axis.set_label_text(label)
+
+
 def log2_norm(widths: Sequence[int]) -> BoundaryNorm:
     """Colours for widths: one step per width, whatever the distance between them."""
     edges = [w / 2**0.5 for w in sorted(set(widths))] + [max(widths) * 2**0.5]
@@ -122,6 +137,37 @@ def pair_map(values: Mapping[str, float] | pd.Series, ax: Axes, *, fmt: str = "g
     ax.set_yticklabels([str(i) for i in range(1, 10)], rotation=0)
     ax.grid(False)
     return ax
+
+
+def weight_histograms(data: pd.DataFrame, *, lowest: float = 1e-5) -> Figure:
+    """A row per stage and a histogram per layer on a logarithmic scale, each with a bar for the weights that are zero.
+
+    Args:
+        data: `stage` with the columns of `threshold.histogram`; rows that share stage, layer and bin are averaged.
+        lowest: the smallest share that is shown.
+    """
+    _columns(data, "stage", "layer", "left", "right", "share")
+    shares = data.groupby(["stage", "layer", "left", "right"], sort=False)["share"].mean()
+    stages, layers = list(dict.fromkeys(data["stage"])), list(dict.fromkeys(data["layer"]))
+    fig, axes = plt.subplots(
+        len(stages), 2 * len(layers), figsize=(8, 1.25 * len(stages) + 0.6), squeeze=False,
+        width_ratios=[8, 1] * len(layers), sharex="col", sharey="col",
+    )  # fmt: skip
+    for (row, stage), (column, layer) in product(enumerate(stages), enumerate(layers)):
+        one = shares[stage, layer].reset_index()
+        bins, zeros = one[one["left"] < one["right"]], one.loc[one["left"] == one["right"], "share"].sum()
+        ax, side = axes[row, 2 * column : 2 * column + 2]
+        ax.stairs(bins["share"], [*bins["left"], bins["right"].iloc[-1]], fill=True, color=COLOURS.get(layer, BLUE))
+        ax.set(yscale="log", ylim=(lowest, 1))
+        ax.set_title(f"{layer}: {stage}", fontsize=9.5)
+        side.bar([0], [zeros], color=INK)
+        side.text(0, zeros + 0.05, f"{100 * zeros:.3g} %", ha="center", size=8)
+        side.set(ylim=(0, 1.3), xlim=(-1, 1), xticks=[0], xticklabels=["zero"], yticks=[])
+        side.grid(False)
+    for ax in axes[-1, ::2]:
+        ax.set_xlabel("weight")
+    fig.supylabel("share of the layer's weights")
+    return fig
 
 
 def _columns(data: pd.DataFrame, *names: str) -> None:

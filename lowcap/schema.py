@@ -48,6 +48,12 @@ def _two_classes(pair: tuple[int, int]) -> tuple[int, int]:
     return min(pair), max(pair)
 
 
+def _no_percentage(value: float) -> float:
+    if not 0 <= value <= 1:
+        raise ValueError(f"did you mean {value / 100:g}?" if 1 < value <= 100 else "there is no such share")
+    return value
+
+
 def _listed(values: Any) -> Any:
     """Lists as tuples, which a frozen model keeps frozen."""
     return tuple(values) if isinstance(values, list) else values
@@ -83,6 +89,18 @@ Rates = Annotated[
     AfterValidator(_unique),
     BeforeValidator(_listed),
     Allowed("a list of different numbers above 0 and up to 100, written [0.01, 0.1]", "list[float]"),
+]
+Share = Annotated[
+    float,
+    Field(strict=True),
+    AfterValidator(_no_percentage),
+    Allowed("a fraction from 0 to 1", "float"),
+]
+Shares = Annotated[
+    tuple[Annotated[float, Field(strict=True, gt=0, lt=1)], ...],
+    AfterValidator(_unique),
+    BeforeValidator(_listed),
+    Allowed("a list of different fractions between 0 and 1, both excluded, written [0.4, 0.8]", "list[float]"),
 ]
 Dataset = Literal["auto", "mnist", "fashion-mnist", "kmnist", "digits"]
 
@@ -153,7 +171,70 @@ class Capacity(Parameters):
     n_pairs: int = _field(45, "how many of the 45 pairs, the five of the study first", (1, 45), "pairs", _LINEAR)
 
 
-SCHEMAS: dict[str, type[Parameters]] = {"01-replay": Replay, "02-capacity": Capacity}
+class Magnitude(Parameters):
+    """Chapter 3: magnitude pruning."""
+
+    dataset: Dataset = _field("auto", "where the images come from; auto takes MNIST if it is there")
+    pair: Pair = _field([4, 9], "the pair that is looked at closely", unit="classes")
+    pairs: Pairs = _field(FIVE_PAIRS, "the pairs of the study", unit="classes", cost=_LINEAR)
+    width: int = _field(24, "the width that is looked at closely", (1, 1024), "units", _LINEAR)
+    seeds: Seeds = _field([0, 42, 78], "seeds of the study, one replica each", cost=_LINEAR)
+    widths: Widths = _field([2, 4, 8, 24, 64], "hidden widths", unit="units", cost=_LINEAR)
+    n_seeds: int = _field(10, "networks per pair and width", (2, 100), "networks", _LINEAR)
+    n_pairs: int = _field(45, "how many of the 45 pairs, the five of the study first", (1, 45), "pairs", _LINEAR)
+    epochs: int = _field(20, "passes over the training images (more where they are few)", (1, 500), "epochs", _LINEAR)
+    lr: float = _field(0.05, "learning rate of SGD", (1e-6, 100.0), "per step")
+    tune_epochs: int = _field(5, "passes of fine-tuning after pruning", (1, 500), "epochs", _LINEAR)
+    sparsity: float = _field(0.95, "the sparsity that is looked at closely", (0.0, 0.999), "fraction")
+    least: float = _field(0.9, "F1 that a pruned network has to reach, after the paper", (0.0, 1.0), "F1")
+    tolerance: float = _field(0.01, "how far below its dense F1 a pruned network may stay", (0.0, 1.0), "F1")
+    factor: float = _field(2.0, "how many times the error of its dense network it may make", (1.0, 100.0))
+
+
+class Threshold(Parameters):
+    """Chapter 4: weights under a threshold."""
+
+    dataset: Dataset = _field("auto", "where the images come from; auto takes MNIST if it is there")
+    tau: float = _field(0.4, "threshold after training, and of the steeper ramp", (0.0, 10.0), "size of a weight")
+    loop_tau: float = _field(0.001, "threshold inside the training loop", (0.0, 10.0), "size of a weight")
+    ramp_tau: float = _field(0.1, "threshold at which the gentler ramp ends", (0.0, 10.0), "size of a weight")
+    over: Share = _field(0.8, "share of the training over which a threshold ramps up")
+    percentile: Share = _field(0.2, "share of each layer that is removed in the loop")
+    high_percentile: Share = _field(0.9, "the same, a larger share")
+    taus: Rates = _field([0.001, 0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.6],
+                         "thresholds tried after training", unit="size of a weight")  # fmt: skip
+    n_train: int = _field(7200, "training images, at most", (100, 60000), "images", _LINEAR)
+    epochs: int = _field(3, "passes over the training images (more where they are few)", (1, 100), "epochs", _LINEAR)
+    tune_epochs: int = _field(1, "passes of fine-tuning (more where images are few)", (1, 100), "epochs", _LINEAR)
+    batch_size: int = _field(32, "images per step", (1, 4096), "images", "run time falls a little")
+    lr: float = _field(0.005, "learning rate of AdamW", (1e-6, 100.0), "per step")
+    n_seeds: int = _field(3, "convolutional networks per rule", (1, 50), "networks", _LINEAR)
+    widths: Widths = _field([24, 256], "hidden widths of the networks without convolutions", unit="units", cost=_LINEAR)
+    mlp_seeds: int = _field(3, "networks per width and rule", (1, 100), "networks", _LINEAR)
+
+
+class Tracing(Parameters):
+    """Chapter 5: tracing activations."""
+
+    dataset: Dataset = _field("auto", "where the images come from; auto takes MNIST if it is there")
+    width: int = _field(256, "the width that is looked at closely", (4, 1024), "units", _LINEAR)
+    widths: Widths = _field([32, 64, 128, 256, 512], "hidden widths", unit="units", cost=_LINEAR)
+    n_seeds: int = _field(3, "networks per width", (1, 50), "networks", _LINEAR)
+    epochs: int = _field(8, "passes over the training images (more where they are few)", (1, 500), "epochs", _LINEAR)
+    lr: float = _field(0.002, "learning rate of Adam at the start", (1e-6, 1.0), "per step")
+    tune_epochs: int = _field(2, "passes of retraining after removal", (1, 500), "epochs", _LINEAR)
+    target: float = _field(0.95, "accuracy that the smallest subnetwork has to reach", (0.0, 1.0), "accuracy")
+    loss: float = _field(0.005, "accuracy that may be lost against the whole network", (0.0, 1.0), "accuracy")
+    least: float = _field(0.6, "share of the neurons that can go, as claimed", (0.05, 0.95), "fraction")
+    shares: Shares = _field([0.4, 0.6, 0.8], "shares of the neurons removed before retraining", unit="fraction",
+                            cost=_LINEAR)  # fmt: skip
+    digit: int = _field(3, "the class whose specialist is looked at closely", (0, 9), "class")
+    specialist_loss: float = _field(0.02, "balanced accuracy that a specialist may lose", (0.0, 0.5), "accuracy")
+    rounds: int = _field(30, "times that each way of computing is timed", (2, 1000), "rounds", "a few seconds")
+
+
+SCHEMAS: dict[str, type[Parameters]] = {"01-replay": Replay, "02-capacity": Capacity, "03-magnitude": Magnitude,
+                                        "04-threshold": Threshold, "05-tracing": Tracing}  # fmt: skip
 
 # Small enough to try a whole chapter in seconds, on the bundled digits; the numbers it gives mean nothing.
 FAST: dict[str, dict[str, Any]] = {
@@ -161,4 +242,10 @@ FAST: dict[str, dict[str, Any]] = {
                   "grid_lrs": [0.001, 0.03, 0.3], "grid_seeds": 1},
     "02-capacity": {"pairs": [[0, 1], [4, 9]], "widths": [1, 4, 16], "n_seeds": 3, "all_widths": [1, 4, 16],
                     "all_seeds": 2, "published_seeds": 2, "epochs": 8, "long_epochs": 16, "n_pairs": 8},
+    "03-magnitude": {"pairs": [[0, 1], [4, 9]], "width": 16, "widths": [4, 16], "seeds": [0, 42], "n_seeds": 3,
+                     "n_pairs": 6, "epochs": 6, "tune_epochs": 2},
+    "04-threshold": {"taus": [0.01, 0.1, 0.4], "n_train": 500, "epochs": 1, "n_seeds": 2, "widths": [8, 24],
+                     "mlp_seeds": 2, "high_percentile": 0.8},
+    "05-tracing": {"width": 24, "widths": [8, 24], "n_seeds": 2, "epochs": 2, "tune_epochs": 1, "target": 0.8,
+                   "shares": [0.5], "rounds": 2},
 }  # fmt: skip

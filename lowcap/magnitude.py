@@ -1,0 +1,192 @@
+"""Magnitude pruning, as chapter 3 looks at it: the study's networks again, then networks trained to the end."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+
+from lowcap import pruning, replay
+from lowcap.evaluation import f1_score, interval
+from lowcap.population import Population
+from lowcap.tasks import Task, load_task
+from lowcap.training import Recipe, one_thread_each, train
+
+KINDS = {"as run": True, "true": False}
+
+
+def published(
+    levels: Iterable[float],
+    *,
+    seeds: Sequence[int] = replay.SEEDS,
+    pairs: replay.Pairs = replay.PAIRS,
+    widths: Sequence[int] = (24,),
+    dataset: str = "auto",
+) -> pd.DataFrame:
+    """The study's own networks, replayed and pruned in both layers to each level in [0, 1].
+
+    Returns:
+        A row per network, level and kind: `pair, width, seed, level, kind, f1` on the study's held-out images, and
+        `sparsity`, `connected`: see `pruning.measure`; `dead` counts hidden units that never fire. The kind is `as run`
+        (the level divided by 100 once more, as in the study's code) or `true`.
+    """
+    n_features, levels = replay.raw_training_images(dataset)[0].shape[1], list(levels)
+    # The study's stream of random numbers runs through all of its own widths; others come after them.
+    all_widths = list(dict.fromkeys([*replay.WIDTHS, *widths]))
+
+    def look(job: tuple[int, tuple[int, int]]) -> pd.DataFrame:
+        seed, pair = job
+        start = replay.starts(seed, all_widths, pairs=pairs, n_features=n_features)[pair]
+        population = start.select([all_widths.index(width) for width in widths])
+        data = replay.split(pair, seed, dataset=dataset)
+        deque(replay.descend(population, data.x_train, data.y_train), maxlen=0)
+        frames = []
+        for kind, as_run in KINDS.items():
+            for level in levels:
+                small = replay.pruned(population, 100 * level, as_run=as_run)
+                rows = pruning.results(small, data.x_test, data.y_test)
+                with torch.no_grad():  # the study counts a probability of one half as class 1
+                    rows["f1"] = f1_score(small(data.x_test) >= 0, data.y_test).numpy()
+                frames.append(rows.assign(level=level, kind=kind))
+        return pd.concat(frames).assign(pair="-".join(map(str, pair)))
+
+    with one_thread_each() as pool:
+        jobs = [(seed, pair) for pair in map(tuple, pairs) for seed in seeds]
+        return pd.concat(pool.map(look, jobs), ignore_index=True)
+
+
+def against_reference(rows: pd.DataFrame) -> tuple[int, int]:
+    """How many scores of `published` can be compared with the study's original code, and how many agree to 1e-9."""
+    names = {f"f1_pruned_{kind.replace(' ', '_')}_{q}": (kind, q / 100) for kind in KINDS for q in replay.PERCENTAGES}
+    known = replay.reference().melt(["pair", "width", "seed"], list(names), var_name="column", value_name="reference")
+    known[["kind", "level"]] = pd.DataFrame(known["column"].map(names).tolist(), index=known.index)
+    both = rows.merge(known, on=["pair", "width", "seed", "kind", "level"])
+    return len(both), int(((both["f1"] - both["reference"]).abs() < 1e-9).sum())
+
+
+def trained(task: Task, widths: Iterable[int], seeds: Iterable[int], recipe: Recipe) -> Population:
+    """One network for every width and seed, trained by the recipe."""
+    return train(start(task, widths, seeds, recipe), task, recipe)
+
+
+def start(task: Task, widths: Iterable[int], seeds: Iterable[int], recipe: Recipe) -> Population:
+    """One untrained network for every width and seed."""
+    return Population.grid(widths, seeds, n_features=task.n_features, n_outputs=task.n_outputs, init=recipe.init)
+
+
+def fine_tuned(population: Population, task: Task, levels: Iterable[float], recipe: Recipe, **how: Any) -> pd.DataFrame:
+    """Prune once to each level, train on by the recipe, and look on the test images: `pruning.results` per `level`.
+
+    Level 0 is the dense network with the same additional training. `how` are the arguments of `pruning.rank`.
+    """
+    ranking, frames = pruning.rank(population, **how), []
+    for level in levels:
+        small = train(ranking.prune(level), task, recipe, order_seed=1)
+        frames.append(pruning.results(small, task.x_test, task.y_test).assign(level=level))
+    return pd.concat(frames, ignore_index=True)
+
+
+def methods(
+    task: Task, widths: Sequence[int], seeds: Sequence[int], recipe: Recipe, levels: Sequence[float], tune: Recipe
+) -> pd.DataFrame:
+    """Five ways to the same sparsity of the first layer: `pruning.results` on the test images per `method` and `level`.
+
+    `one-shot`; `fine-tuned` by the recipe `tune` after it; `gradual` during training; `iterative` with rewinding to the
+    initialisation, through all of the levels; and, as a control, `random` masks that are trained from the start.
+    """
+    dense = trained(task, widths, seeds, recipe)
+
+    def fresh() -> Population:
+        return start(task, widths, seeds, recipe)
+
+    def look(populations: Iterable[tuple[float, Population]]) -> pd.DataFrame:
+        frames = [pruning.results(one, task.x_test, task.y_test).assign(level=level) for level, one in populations]
+        return pd.concat(frames, ignore_index=True)
+
+    how: dict[str, Any] = {"scope": "first"}
+    some = [level for level in levels if level > 0]
+    frames = {
+        "one-shot": look((level, pruning.prune(dense, level, **how)) for level in levels),
+        "fine-tuned": fine_tuned(dense, task, levels, tune, **how),
+        "gradual": look((level, pruning.gradual(fresh(), task, recipe, level, **how)) for level in some),
+        "iterative": look(pruning.iterative(fresh(), task, recipe, some, **how)),
+        "random": look(
+            (level, train(pruning.prune(fresh(), level, by="random", **how), task, recipe)) for level in some
+        ),
+    }
+    frames["gradual"] = pd.concat([frames["one-shot"].query("level == 0"), frames["gradual"]])
+    frames["random"] = pd.concat([frames["one-shot"].query("level == 0"), frames["random"]])
+    return pd.concat([rows.assign(method=name) for name, rows in frames.items()], ignore_index=True)
+
+
+def sweep(
+    pairs: Iterable[tuple[int, int]],
+    widths: Sequence[int],
+    seeds: Sequence[int],
+    recipe: Recipe,
+    levels: Sequence[float],
+    *,
+    tune: Recipe | None = None,
+    tune_levels: Sequence[float] = (),
+    dataset: str = "auto",
+) -> pd.DataFrame:
+    """Train and prune the first layer once, pair by pair: `pruning.results` per `pair`, `method` and `level`.
+
+    The method is `one-shot`, at `levels`, and, with a recipe `tune`, `fine-tuned`, at `tune_levels`.
+    """
+    frames = []
+    for pair in pairs:
+        task = load_task(pair, dataset=dataset)
+        dense = trained(task, widths, seeds, recipe.stretched(task))
+        ranking = pruning.rank(dense, scope="first")
+        rows = pruning.one_shot(dense, levels, task.x_test, task.y_test, ranking=ranking)
+        frames.append(rows.assign(pair=task.name, method="one-shot"))
+        if tune:
+            rows = fine_tuned(dense, task, tune_levels, tune.stretched(task), scope="first")
+            frames.append(rows.assign(pair=task.name, method="fine-tuned"))
+    return pd.concat(frames, ignore_index=True)
+
+
+def largest_sparsity(
+    rows: pd.DataFrame,
+    *,
+    by: Sequence[str],
+    least: float | None = None,
+    within: float | None = None,
+    factor: float | None = None,
+) -> pd.Series:
+    """The largest level up to which each network, one per combination of the columns `by`, scores well enough.
+
+    Args:
+        rows: a row per network and `level`, with `f1`; level 0 is the dense network.
+        least: the F1 that has to be reached, at this level and at every lower one; or
+        within: how far below its own dense F1 it may stay; or
+        factor: how many times the error 1 - F1 of the dense network it may make.
+
+    Returns:
+        The levels, indexed by `by`; NaN where even the dense network does not reach it.
+    """
+    f1 = rows.pivot(index=list(by), columns="level", values="f1").sort_index(axis=1)
+    bar = pd.Series(least, f1.index, dtype=float)
+    if within is not None:
+        bar = f1[0.0] - within
+    elif factor is not None:
+        bar = 1 - factor * (1 - f1[0.0])
+    fine = f1.ge(bar, axis=0).cummin(axis=1)
+    last = fine.sum(axis=1) - 1
+    return pd.Series(np.where(last >= 0, f1.columns.to_numpy()[last], np.nan), index=f1.index, name="sparsity")
+
+
+def summarised(values: pd.Series, by: Sequence[str]) -> pd.DataFrame:
+    """`estimate, low, high`: mean and bootstrap interval of the values in each group of the index levels `by`."""
+    return values.dropna().groupby(list(by)).apply(interval).unstack()
+
+
+def compared(rows: pd.DataFrame, reference: pd.DataFrame, by: Sequence[str]) -> pd.Series:
+    """Mean difference of F1 between the same networks in two frames, with its bootstrap interval over the networks."""
+    both = [frame.set_index(list(by))["f1"] for frame in (rows, reference)]
+    return interval((both[0] - both[1]).dropna())
