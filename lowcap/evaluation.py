@@ -29,7 +29,8 @@ def evaluate(population: Population, x: Tensor, y: Tensor) -> pd.DataFrame:
     if x.ndim != 2 or x.shape[1] != population.n_features or len(x) != len(y) or len(y) == 0:
         found = f"images of shape {tuple(x.shape)} and {len(y)} labels"
         raise UserError(f"need images of {population.n_features} features and as many labels; got {found}")
-    frame, logits = population.members, population(x)
+    hidden = population.hidden(x)
+    frame, logits = population.members, population.read_out(hidden)
     if population.n_outputs == 1:
         target = y[:, None].to(logits).expand_as(logits)
         loss = binary_cross_entropy_with_logits(logits, target, reduction="none").mean(0)
@@ -39,7 +40,7 @@ def evaluate(population: Population, x: Tensor, y: Tensor) -> pd.DataFrame:
         guess = logits.argmax(-1)
         loss = torch.stack([cross_entropy(member, y) for member in logits.unbind(1)])
         scores = {"f1": macro_f1(guess, y, population.n_outputs), "accuracy": (guess == y[:, None]).double().mean(0)}
-    quiet = (population.hidden(x) <= 0).all(0).long()
+    quiet = (hidden <= 0).all(0).long()
     dead = torch.zeros(len(population), dtype=torch.long).index_add_(0, population.owner, quiet)
     columns = {**scores, "loss": loss, "dead": dead}
     return frame.assign(**{name: np.asarray(value) for name, value in columns.items()})

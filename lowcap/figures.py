@@ -107,13 +107,16 @@ def width_ticks(ax: Axes, widths: Sequence[int], which: str = "y") -> None:
     axis.set_minor_locator(NullLocator())
 
 
-def sparsity_axis(ax: Axes, *, which: str = "x", label: str = "weights removed") -> None:
+def sparsity_axis(ax: Axes, which: str = "x", *, label: str = "weights removed (%)") -> None:
     """An axis of sparsity in [0, 1) that is logarithmic in what is left: 90, 99 and 99.9 % lie at even distances."""
-    functions = (lambda s: -np.log10(np.clip(1 - s, 1e-6, None)), lambda t: 1 - 10.0**-t)
     axis, set_scale = (ax.xaxis, ax.set_xscale) if which == "x" else (ax.yaxis, ax.set_yscale)
-    set_scale("function", functions=functions)
+    shared = ax.get_shared_x_axes() if which == "x" else ax.get_shared_y_axes()
+    limits = [getattr(one.dataLim, f"interval{which}") for one in shared.get_siblings(ax) if one.has_data()]
+    low, high = np.min(limits), np.max(limits)
+    set_scale("function", functions=(lambda s: -np.log10(np.clip(1 - s, 1e-6, None)), lambda t: 1 - 10.0**-t))
+    axis.set_view_interval(1 - 1.1 * (1 - low), 1 - (1 - high) / 1.1, ignore=True)
     axis.set_major_locator(FixedLocator([0, 0.5, 0.8, 0.9, 0.95, 0.98, 0.99, 0.999]))
-    axis.set_major_formatter(FuncFormatter(lambda s, _: f"{100 * s:g} %"))
+    axis.set_major_formatter(FuncFormatter(lambda s, _: f"{100 * s:g}"))
     axis.set_minor_locator(NullLocator())
     axis.set_label_text(label)
 

@@ -124,12 +124,15 @@ class Population(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits for images `(B, D)`: `(B, P)` for a pair of classes, else `(B, P, K)`."""
-        hidden = self.hidden(x)
+        return self.read_out(self.hidden(x))
+
+    def read_out(self, hidden: Tensor) -> Tensor:
+        """Logits, as `forward` gives them, for activations `(B, U)` of the hidden units."""
         # Zero times infinity is not zero: a member that has diverged answers NaN, and must not spoil the others.
         spoiled = torch.zeros_like(self.b_out[:, 0]).index_add(0, self.owner, hidden.sum(0) * 0)
         bias = (self.b_out + spoiled[:, None]).flatten()
         logits = torch.addmm(bias, hidden.nan_to_num(), head(self.w_out, self.columns(), len(self)))
-        return logits if self.n_outputs == 1 else logits.view(len(x), len(self), self.n_outputs)
+        return logits if self.n_outputs == 1 else logits.view(len(hidden), len(self), self.n_outputs)
 
     def select(self, members: Sequence[int] | np.ndarray | Tensor) -> Population:
         """A new population of the given members (positions, or one bool per member), in that order."""
@@ -177,7 +180,7 @@ class Population(nn.Module):
             if mask is not None:
                 old = getattr(other, f"mask_{name}")
                 setattr(other, f"mask_{name}", mask.clone() if old is None else mask & old)
-                weight.data.mul_(mask)
+                weight.data.masked_fill_(~mask, 0)  # not a product: also what has diverged becomes zero
         return other
 
     def to_module(self, member: int) -> nn.Sequential:

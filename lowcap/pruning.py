@@ -246,7 +246,8 @@ def iterative(
     Yields `(sparsity, trained population)`, first the dense one at 0.0. The population itself is left as it is.
 
     Args:
-        rewind_to: the epoch whose weights are the early ones; 0 is the initialisation.
+        rewind_to: the epoch whose weights are the early ones; 0 is the initialisation. Momentum and schedule begin
+            anew there, for the dense networks as for all others.
         how: the arguments of `rank`.
 
     Raises:
