@@ -245,7 +245,7 @@ FAST: dict[str, dict[str, Any]] = {
     "03-magnitude": {"pairs": [[0, 1], [4, 9]], "width": 16, "widths": [4, 16], "seeds": [0, 42], "n_seeds": 3,
                      "n_pairs": 6, "epochs": 6, "tune_epochs": 2},
     "04-threshold": {"taus": [0.01, 0.1, 0.4], "n_train": 500, "epochs": 1, "n_seeds": 2, "widths": [8, 24],
-                     "mlp_seeds": 2, "high_percentile": 0.8},
+                     "mlp_seeds": 1, "high_percentile": 0.8, "batch_size": 256},
     "05-tracing": {"width": 24, "widths": [8, 24], "n_seeds": 2, "epochs": 2, "tune_epochs": 1, "target": 0.8,
                    "shares": [0.5], "rounds": 2},
 }  # fmt: skip

@@ -61,3 +61,15 @@ def test_a_pair_lands_in_its_own_cell_and_a_missing_value_is_a_dash() -> None:
     assert texts[(0, 1)] == "1"
     assert texts[(4, 9)] == "2.5"
     assert texts[(3, 8)] == "–"
+
+
+def test_an_axis_of_sparsity_spaces_tenths_of_what_is_left_evenly() -> None:
+    ax = plt.figure().gca()
+    ax.plot([0, 0.9, 0.99], [1, 2, 3])
+    figures.sparsity_axis(ax)
+    ax.figure.canvas.draw()
+    x = ax.transData.transform([(0, 1), (0.9, 1), (0.99, 1)])[:, 0]
+    assert x[1] - x[0] == pytest.approx(x[2] - x[1])
+    low, high = ax.get_xlim()
+    assert low < 0 < 0.99 < high < 0.995
+    assert [t.get_text() for t in ax.get_xticklabels()][:4] == ["0", "50", "80", "90"]
