@@ -40,10 +40,14 @@ def evaluate(population: Population, x: Tensor, y: Tensor) -> pd.DataFrame:
         guess = logits.argmax(-1)
         loss = torch.stack([cross_entropy(member, y) for member in logits.unbind(1)])
         scores = {"f1": macro_f1(guess, y, population.n_outputs), "accuracy": (guess == y[:, None]).double().mean(0)}
-    quiet = (hidden <= 0).all(0).long()
-    dead = torch.zeros(len(population), dtype=torch.long).index_add_(0, population.owner, quiet)
-    columns = {**scores, "loss": loss, "dead": dead}
+    columns = {**scores, "loss": loss, "dead": dead_units(population, hidden)}
     return frame.assign(**{name: np.asarray(value) for name, value in columns.items()})
+
+
+def dead_units(population: Population, hidden: Tensor) -> np.ndarray:
+    """How many hidden units of each member `(P,)` never fire, by the activations `(N, U)` of all of them."""
+    quiet = (hidden <= 0).all(0).long()
+    return torch.zeros(len(population), dtype=torch.long).index_add_(0, population.owner, quiet).numpy()
 
 
 def f1_score(guess: Tensor, y: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ import pandas as pd
 import torch
 
 from lowcap import pruning, replay
-from lowcap.evaluation import f1_score, interval
+from lowcap.evaluation import dead_units, f1_score, interval
 from lowcap.population import Population
 from lowcap.tasks import Task, load_task
 from lowcap.training import Recipe, one_thread_each, train
@@ -48,10 +48,11 @@ def published(
         for kind, as_run in KINDS.items():
             for level in levels:
                 small = replay.pruned(population, 100 * level, as_run=as_run)
-                rows = pruning.results(small, data.x_test, data.y_test)
-                with torch.no_grad():  # the study counts a probability of one half as class 1
-                    rows["f1"] = f1_score(small(data.x_test) >= 0, data.y_test).numpy()
-                frames.append(rows.assign(level=level, kind=kind))
+                with torch.no_grad():
+                    hidden = small.hidden(data.x_test)
+                    f1 = f1_score(small.read_out(hidden) >= 0, data.y_test)  # as the study counts a half
+                rows = small.members.join(pruning.measure(small)).assign(level=level, kind=kind, f1=f1.numpy())
+                frames.append(rows.assign(dead=dead_units(small, hidden)))
         return pd.concat(frames).assign(pair="-".join(map(str, pair)))
 
     with one_thread_each() as pool:
