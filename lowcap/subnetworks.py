@@ -24,7 +24,9 @@ Traced = tuple[nn.Module, Trace]  # a network and what its hidden units did on t
 def members(population: Population, task: Task) -> list[Traced]:
     """Every member as a module, traced on the task's training images."""
     modules = [population.to_module(i) for i in range(len(population))]
-    return [(module, trace(module, task.x_train, task.y_train)) for module in modules]
+    with one_thread_each() as pool:
+        traces = pool.map(lambda opened: trace(opened, task.x_train, task.y_train), [Opened(m) for m in modules])
+        return list(zip(modules, traces, strict=True))
 
 
 def compare(

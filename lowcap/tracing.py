@@ -50,7 +50,7 @@ class Trace:
 
 
 @torch.no_grad()
-def trace(model: nn.Module, x: Tensor, y: Tensor, layer: str | None = None) -> Trace:
+def trace(model: nn.Module | Opened, x: Tensor, y: Tensor, layer: str | None = None) -> Trace:
     """Run images `(N, ...)` with labels `(N,)` through the model and record a hidden layer (the last, if not named).
 
     Raises:
@@ -58,7 +58,7 @@ def trace(model: nn.Module, x: Tensor, y: Tensor, layer: str | None = None) -> T
     """
     if len(x) == 0 or y.shape != (len(x),):
         raise UserError(f"need images and one label for each; got {len(x)} images, labels of shape {tuple(y.shape)}")
-    opened = Opened(model, layer)
+    opened = model if isinstance(model, Opened) else Opened(model, layer)
     name, n_units, reader = opened.hidden.layer, opened.hidden.n_units, opened.reader
     labels = _labels(y, max(2, opened.look(x[:1]).logits.shape[1]))
     counts = labels.bincount()
