@@ -109,12 +109,14 @@ def width_ticks(ax: Axes, widths: Sequence[int], which: str = "y") -> None:
 
 def sparsity_axis(ax: Axes, which: str = "x", *, label: str = "weights removed (%)") -> None:
     """An axis of sparsity in [0, 1) that is logarithmic in what is left: 90, 99 and 99.9 % lie at even distances."""
-    axis, set_scale = (ax.xaxis, ax.set_xscale) if which == "x" else (ax.yaxis, ax.set_yscale)
-    shared = ax.get_shared_x_axes() if which == "x" else ax.get_shared_y_axes()
+    x = which == "x"
+    axis = ax.xaxis if x else ax.yaxis
+    set_scale, set_limits = (ax.set_xscale, ax.set_xlim) if x else (ax.set_yscale, ax.set_ylim)
+    shared = ax.get_shared_x_axes() if x else ax.get_shared_y_axes()
     limits = [getattr(one.dataLim, f"interval{which}") for one in shared.get_siblings(ax) if one.has_data()]
-    low, high = np.min(limits), np.max(limits)
+    low, high = (np.min(limits), np.max(limits)) if np.isfinite(limits).all() and limits else (0, 0.99)
     set_scale("function", functions=(lambda s: -np.log10(np.clip(1 - s, 1e-6, None)), lambda t: 1 - 10.0**-t))
-    axis.set_view_interval(1 - 1.1 * (1 - low), 1 - (1 - high) / 1.1, ignore=True)
+    set_limits(1 - 1.1 * (1 - low), 1 - (1 - high) / 1.1)
     axis.set_major_locator(FixedLocator([0, 0.5, 0.8, 0.9, 0.95, 0.98, 0.99, 0.999]))
     axis.set_major_formatter(FuncFormatter(lambda s, _: f"{100 * s:g}"))
     axis.set_minor_locator(NullLocator())
@@ -154,7 +156,7 @@ def weight_histograms(data: pd.DataFrame, *, lowest: float = 1e-5) -> Figure:
     stages, layers = list(dict.fromkeys(data["stage"])), list(dict.fromkeys(data["layer"]))
     fig, axes = plt.subplots(
         len(stages), 2 * len(layers), figsize=(8, 1.25 * len(stages) + 0.6), squeeze=False,
-        width_ratios=[8, 1] * len(layers), sharex="col", sharey="col",
+        width_ratios=[7, 1] * len(layers), sharex="col", sharey="col",
     )  # fmt: skip
     for (row, stage), (column, layer) in product(enumerate(stages), enumerate(layers)):
         one = shares[stage, layer].reset_index()
@@ -164,7 +166,7 @@ def weight_histograms(data: pd.DataFrame, *, lowest: float = 1e-5) -> Figure:
         ax.set(yscale="log", ylim=(lowest, 1))
         ax.set_title(f"{layer}: {stage}", fontsize=9.5)
         side.bar([0], [zeros], color=INK)
-        side.text(0, zeros + 0.05, f"{100 * zeros:.3g} %", ha="center", size=8)
+        side.text(0, zeros + 0.05, f"{100 * zeros:.4g} %", ha="center", size=8)
         side.set(ylim=(0, 1.3), xlim=(-1, 1), xticks=[0], xticklabels=["zero"], yticks=[])
         side.grid(False)
     for ax in axes[-1, ::2]:

@@ -73,3 +73,13 @@ def test_an_axis_of_sparsity_spaces_tenths_of_what_is_left_evenly() -> None:
     low, high = ax.get_xlim()
     assert low < 0 < 0.99 < high < 0.995
     assert [t.get_text() for t in ax.get_xticklabels()][:4] == ["0", "50", "80", "90"]
+
+
+def test_panels_that_share_an_axis_of_sparsity_share_its_limits() -> None:
+    _, axes = figures.panels(2, sharey=True)
+    axes[0].plot([1, 2], [0.5, 0.9])
+    axes[1].plot([1, 2], [0.8, 0.99])
+    figures.sparsity_axis(axes[0], "y")
+    assert axes[0].get_ylim() == axes[1].get_ylim()
+    low, high = axes[1].get_ylim()
+    assert low < 0.5 < 0.99 < high
