@@ -220,7 +220,7 @@ class Tracing(Parameters):
     width: int = _field(256, "the width that is looked at closely", (4, 1024), "units", _LINEAR)
     widths: Widths = _field([32, 64, 128, 256, 512], "hidden widths", unit="units", cost=_LINEAR)
     n_seeds: int = _field(3, "networks per width", (1, 50), "networks", _LINEAR)
-    epochs: int = _field(8, "passes over the training images (more where they are few)", (1, 500), "epochs", _LINEAR)
+    epochs: int = _field(6, "passes over the training images (more where they are few)", (1, 500), "epochs", _LINEAR)
     lr: float = _field(0.002, "learning rate of Adam at the start", (1e-6, 1.0), "per step")
     tune_epochs: int = _field(2, "passes of retraining after removal", (1, 500), "epochs", _LINEAR)
     target: float = _field(0.95, "accuracy that the smallest subnetwork has to reach", (0.0, 1.0), "accuracy")
