@@ -92,12 +92,19 @@ def fine_tuned(population: Population, task: Task, levels: Iterable[float], reci
 
 
 def methods(
-    task: Task, widths: Sequence[int], seeds: Sequence[int], recipe: Recipe, levels: Sequence[float], tune: Recipe
+    task: Task,
+    widths: Sequence[int],
+    seeds: Sequence[int],
+    recipe: Recipe,
+    levels: Sequence[float],
+    tune: Recipe,
+    rounds: Sequence[float] = (),
 ) -> pd.DataFrame:
     """Five ways to the same sparsity of the first layer: `pruning.results` on the test images per `method` and `level`.
 
     `one-shot`; `fine-tuned` by the recipe `tune` after it; `gradual` during training; `iterative` with rewinding to the
-    initialisation, through all of the levels; and, as a control, `random` masks that are trained from the start.
+    initialisation, through `rounds` (by default the levels); and, as a control, `random` masks that are trained from
+    the start.
     """
     dense = trained(task, widths, seeds, recipe)
 
@@ -114,7 +121,9 @@ def methods(
         "one-shot": look((level, pruning.prune(dense, level, **how)) for level in levels),
         "fine-tuned": fine_tuned(dense, task, levels, tune, **how),
         "gradual": look((level, pruning.gradual(fresh(), task, recipe, level, **how)) for level in some),
-        "iterative": look(pruning.iterative(fresh(), task, recipe, some, **how)),
+        "iterative": look(
+            pruning.iterative(fresh(), task, recipe, [level for level in rounds or levels if level > 0], **how)
+        ),
         "random": look(
             (level, train(pruning.prune(fresh(), level, by="random", **how), task, recipe)) for level in some
         ),

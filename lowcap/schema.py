@@ -184,7 +184,7 @@ class Magnitude(Parameters):
     n_pairs: int = _field(45, "how many of the 45 pairs, the five of the study first", (1, 45), "pairs", _LINEAR)
     epochs: int = _field(20, "passes over the training images (more where they are few)", (1, 500), "epochs", _LINEAR)
     lr: float = _field(0.05, "learning rate of SGD", (1e-6, 100.0), "per step")
-    tune_epochs: int = _field(5, "passes of fine-tuning after pruning", (1, 500), "epochs", _LINEAR)
+    tune_epochs: int = _field(3, "passes of fine-tuning after pruning", (1, 500), "epochs", _LINEAR)
     sparsity: float = _field(0.95, "the sparsity that is looked at closely", (0.0, 0.999), "fraction")
     least: float = _field(0.9, "F1 that a pruned network has to reach, after the paper", (0.0, 1.0), "F1")
     tolerance: float = _field(0.01, "how far below its dense F1 a pruned network may stay", (0.0, 1.0), "F1")
@@ -203,7 +203,7 @@ class Threshold(Parameters):
     high_percentile: Share = _field(0.9, "the same, a larger share")
     taus: Rates = _field([0.001, 0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.6],
                          "thresholds tried after training", unit="size of a weight")  # fmt: skip
-    n_train: int = _field(7200, "training images, at most", (100, 60000), "images", _LINEAR)
+    n_train: int = _field(6400, "training images, at most", (100, 60000), "images", _LINEAR)
     epochs: int = _field(3, "passes over the training images (more where they are few)", (1, 100), "epochs", _LINEAR)
     tune_epochs: int = _field(1, "passes of fine-tuning (more where images are few)", (1, 100), "epochs", _LINEAR)
     batch_size: int = _field(32, "images per step", (1, 4096), "images", "run time falls a little")

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import spearmanr
+from sklearn.linear_model import RidgeClassifier
 
 from lowcap import capacity
 from lowcap.evaluation import evaluate
@@ -97,11 +98,9 @@ def test_a_learning_curve_starts_before_training_and_ends_with_it() -> None:
     assert curve.query("epoch == 7")["loss"].tolist() == pytest.approx(end["loss"].tolist(), rel=1e-6)
 
 
-def test_the_linear_error_is_that_of_least_squares_on_the_labels() -> None:
+def test_the_linear_error_is_that_of_scikit_learns_ridge_classifier() -> None:
     task = load_task((3, 8), dataset="digits")
-    x, y = task.x_train.double().numpy(), 2 * task.y_train.double().numpy() - 1
-    mean_x, mean_y = x.mean(0), y.mean()
-    gram = (x - mean_x).T @ (x - mean_x) + 100.0 * np.eye(x.shape[1])
-    weights = np.linalg.solve(gram, (x - mean_x).T @ (y - mean_y))
-    guess = (task.x_val.double().numpy() - mean_x) @ weights + mean_y > 0
-    assert capacity.linear_error(task) == pytest.approx((guess != task.y_val.numpy()).mean())
+    for alpha in (1.0, 100.0):
+        oracle = RidgeClassifier(alpha=alpha).fit(task.x_train.double().numpy(), task.y_train.numpy())
+        missed = 1 - oracle.score(task.x_val.double().numpy(), task.y_val.numpy())
+        assert capacity.linear_error(task, alpha=alpha) == pytest.approx(missed)
