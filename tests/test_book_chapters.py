@@ -13,7 +13,16 @@ from lowcap.book.run import run
 ALTERED = {
     "01-replay": {"pairs": [[3, 8]], "widths": [3, 5], "seeds": [7], "steps": 12, "lr": 0.1, "grid_pair": [2, 7]},
     "02-capacity": {"pair": [3, 8], "pairs": [[3, 8], [1, 7]], "widths": [2, 3], "all_widths": [1, 3], "n_pairs": 4},
-    "04-threshold": {"n_seeds": 1, "widths": [3], "tau": 0.05, "ramp_tau": 0.05, "percentile": 0.0, "over": 0.0},
+    "03-magnitude": {
+        "pair": [3, 8],
+        "pairs": [[3, 8]],
+        "width": 3,
+        "seeds": [7],
+        "widths": [2],
+        "sparsity": 0.6,
+        "n_pairs": 2,
+    },
+    "04-threshold": {"n_seeds": 3, "widths": [3], "tau": 0.05, "ramp_tau": 0.05, "percentile": 0.0, "over": 0.0},
     "05-tracing": {"width": 13, "widths": [4], "n_seeds": 1, "target": 1.0, "loss": 0.0, "shares": [0.3], "digit": 7},
 }
 
