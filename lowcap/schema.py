@@ -203,12 +203,12 @@ class Threshold(Parameters):
     high_percentile: Share = _field(0.9, "the same, a larger share")
     taus: Rates = _field([0.001, 0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.6],
                          "thresholds tried after training", unit="size of a weight")  # fmt: skip
-    n_train: int = _field(6400, "training images, at most", (100, 60000), "images", _LINEAR)
+    n_train: int = _field(8000, "training images, at most", (100, 60000), "images", _LINEAR)
     epochs: int = _field(3, "passes over the training images (more where they are few)", (1, 100), "epochs", _LINEAR)
     tune_epochs: int = _field(1, "passes of fine-tuning (more where images are few)", (1, 100), "epochs", _LINEAR)
     batch_size: int = _field(32, "images per step", (1, 4096), "images", "run time falls a little")
     lr: float = _field(0.005, "learning rate of AdamW", (1e-6, 100.0), "per step")
-    n_seeds: int = _field(3, "convolutional networks per rule", (1, 50), "networks", _LINEAR)
+    n_seeds: int = _field(2, "convolutional networks per rule", (1, 50), "networks", _LINEAR)
     widths: Widths = _field([24, 256], "hidden widths of the networks without convolutions", unit="units", cost=_LINEAR)
     mlp_seeds: int = _field(3, "networks per width and rule", (1, 100), "networks", _LINEAR)
 
@@ -244,8 +244,8 @@ FAST: dict[str, dict[str, Any]] = {
                     "all_seeds": 2, "published_seeds": 2, "epochs": 8, "long_epochs": 16, "n_pairs": 8},
     "03-magnitude": {"pairs": [[0, 1], [4, 9]], "width": 16, "widths": [4, 16], "seeds": [0, 42], "n_seeds": 3,
                      "n_pairs": 6, "epochs": 6, "tune_epochs": 2},
-    "04-threshold": {"taus": [0.01, 0.1, 0.4], "n_train": 500, "epochs": 1, "n_seeds": 2, "widths": [8, 24],
-                     "mlp_seeds": 1, "high_percentile": 0.8, "batch_size": 256},
+    "04-threshold": {"taus": [0.01, 0.1, 0.4], "n_train": 500, "epochs": 1, "n_seeds": 1, "widths": [8, 24],
+                     "mlp_seeds": 2, "high_percentile": 0.8, "batch_size": 256},
     "05-tracing": {"width": 24, "widths": [8, 24], "n_seeds": 2, "epochs": 2, "tune_epochs": 1, "target": 0.8,
                    "shares": [0.5], "rounds": 2},
 }  # fmt: skip

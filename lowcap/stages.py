@@ -120,11 +120,12 @@ def sweeps(dense: Mapping[int, nn.Sequential], taus: Sequence[float], x: Tensor,
 
 def levels(dense: Mapping[int, nn.Sequential], shares: Iterable[float], x: Tensor, y: Tensor) -> pd.DataFrame:
     """`share, seed, accuracy`: each network without exactly that share of the weights of `ffnn` and `head` together."""
-    rows = []
-    for share in shares:
-        pruned = {("", s): prune_below(net, common_tau(net, share, LAYERS), LAYERS) for s, net in dense.items()}
-        rows.append(score(pruned, x, y)[["seed", "accuracy"]].assign(share=share))
-    return pd.concat(rows, ignore_index=True)
+    shares, frames = list(shares), []
+    for seed, network in dense.items():
+        rows = sweep(network, [common_tau(network, share, LAYERS) for share in shares], x, y)
+        rows = rows[rows["pruned"] == "both"].assign(share=shares, seed=seed)
+        frames.append(rows[["share", "seed", "accuracy"]])
+    return pd.concat(frames, ignore_index=True)
 
 
 def summary(scores: pd.DataFrame) -> pd.DataFrame:
