@@ -22,7 +22,13 @@ BLUE, SKY, GREEN, ORANGE, RED, PINK, INK = "#0072B2", "#56B4E9", "#009E73", "#E6
 COLOURS = {"0-1": BLUE, "1-7": SKY, "5-6": GREEN, "3-8": ORANGE, "4-9": RED, "published": RED, "converged": BLUE,
            "ffnn": BLUE, "head": ORANGE, "both": INK, "during": BLUE, "after": RED}  # fmt: skip
 COLOURS |= {"one-shot": RED, "fine-tuned": ORANGE, "gradual": SKY, "iterative": BLUE, "random": "#777777"}
-COLOURS |= {"first layer": RED, "both layers together": GREEN, "each layer": PINK, "magnitude × activation": BLUE}
+COLOURS |= {
+    "first layer": RED,
+    "both layers together": GREEN,
+    "each layer": PINK,
+    "magnitude × activation": BLUE,
+    "magnitude × gradient": ORANGE,
+}
 MARKERS = ("o", "s", "D", "^", "v", "P", "X")
 STYLE: dict[Any, Any] = {
     "figure.dpi": 200,

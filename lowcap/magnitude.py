@@ -11,6 +11,7 @@ import pandas as pd
 import torch
 
 from lowcap import pruning, replay
+from lowcap.errors import UserError
 from lowcap.evaluation import dead_units, f1_score, interval
 from lowcap.population import Population
 from lowcap.tasks import Task, load_task
@@ -133,6 +134,32 @@ def methods(
     return pd.concat([rows.assign(method=name) for name, rows in frames.items()], ignore_index=True)
 
 
+def at_one_level(
+    pairs: Iterable[tuple[int, int]],
+    widths: Sequence[int],
+    seeds: Sequence[int],
+    recipe: Recipe,
+    rounds: Sequence[float],
+    *,
+    dataset: str = "auto",
+) -> pd.DataFrame:
+    """Iterative pruning of the first layer through the rounds, and random masks at the last of them, pair by pair.
+
+    Rows as of `methods`, at level 0 and the last round, with the column `pair`.
+    """
+    frames = []
+    for pair in pairs:
+        task = load_task(pair, dataset=dataset)
+        own = recipe.stretched(task)
+        found = dict(pruning.iterative(start(task, widths, seeds, own), task, own, rounds, scope="first"))
+        control = pruning.prune(start(task, widths, seeds, own), rounds[-1], by="random", scope="first")
+        runs = [("dense", 0.0, found[0.0]), ("iterative", rounds[-1], found[rounds[-1]])]
+        for method, level, one in [*runs, ("random", rounds[-1], train(control, task, own))]:
+            rows = pruning.results(one, task.x_test, task.y_test)
+            frames.append(rows.assign(pair=task.name, method=method, level=level))
+    return pd.concat(frames, ignore_index=True)
+
+
 def sweep(
     pairs: Iterable[tuple[int, int]],
     widths: Sequence[int],
@@ -179,7 +206,14 @@ def largest_sparsity(
 
     Returns:
         The levels, indexed by `by`; NaN where even the dense network does not reach it.
+
+    Raises:
+        UserError: not exactly one of the three bars, or no level 0.
     """
+    if [least, within, factor].count(None) != 2:
+        raise UserError(f"give one of `least`, `within` and `factor`; got {least!r}, {within!r}, {factor!r}")
+    if 0 not in set(rows["level"]):
+        raise UserError("the rows must hold level 0, the dense networks, to which the others are compared")
     f1 = rows.pivot(index=list(by), columns="level", values="f1").sort_index(axis=1)
     bar = pd.Series(least, f1.index, dtype=float)
     if within is not None:

@@ -33,7 +33,7 @@ def fraction(name: str, value: Any) -> float:
     number = float(value) if isinstance(value, Real) and not isinstance(value, bool) else np.nan
     if 0 <= number <= 1:
         return number
-    hint = f"; did you mean {number / 100:g}?" if 1 < number <= 100 else ""
+    hint = f"; did you mean {number / 100:g}?" if 2 <= number <= 100 else ""
     raise UserError(f"`{name}` must be a fraction from 0 to 1; got {value!r}{hint}")
 
 
@@ -294,5 +294,6 @@ def given(name: str, value: Tensor | None, by: str) -> Tensor:
 
 
 def one_of(name: str, value: str, allowed: Iterable[str]) -> None:
-    if value not in tuple(allowed):
-        raise UserError(f"`{name}` must be one of {', '.join(allowed)}; got {value!r}")
+    names = list(allowed)
+    if value not in names:
+        raise UserError(f"`{name}` must be one of {', '.join(names)}; got {value!r}")

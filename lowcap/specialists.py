@@ -67,7 +67,7 @@ def specialists(
 def opinions(network: Traced, keeps: Tensor, x: Tensor) -> Tensor:
     """What each class's specialist answers `(C, N, C)`, as log-probabilities of all classes."""
     model, found = network
-    return torch.stack([masked(model, keep, found.layer)(x).log_softmax(1) for keep in keeps])
+    return torch.stack([masked(model, keep, found.layer).eval()(x).log_softmax(1) for keep in keeps])
 
 
 def judged(opinions: Tensor, keeps: Tensor, y: Tensor) -> pd.DataFrame:

@@ -149,7 +149,7 @@ def sizes(module: nn.Module, layers: Sequence[str] | None = None) -> pd.DataFram
 
 
 def common_tau(module: nn.Module, share: float, layers: Sequence[str] | None = None) -> float:
-    """The threshold that removes exactly this share of the weights of all these layers together.
+    """The threshold that removes this share of the weights of all these layers together: exactly, if no two are alike.
 
     Raises:
         UserError: a share outside [0, 1], or as `layers_of` does.

@@ -34,8 +34,9 @@ class Trace:
     """What a layer's units did on labelled images.
 
     Attributes:
-        firing (C, U): share of a class's images (and positions, in a convolution) on which the activation exceeds 0.
-        strength (C, U): mean activation on the images of a class.
+        firing (C, U): share of a class's images (and positions, in a convolution) on which the activation exceeds 0;
+            that says something of units that can be silent, as after a ReLU.
+        strength (C, U): mean size of the activation on the images of a class.
         counts (C,): images per class.
         outgoing (K, U): norm of the weights from each unit to each output of the reader.
         moments: of what the reader read and gave, for a read-out that is folded or refitted.
@@ -66,7 +67,7 @@ def trace(model: nn.Module | Opened, x: Tensor, y: Tensor, layer: str | None = N
     gather = readout.Gather(reader, n_units)
     for images, classes in zip(x.split(BATCH), labels.split(BATCH), strict=True):
         seen = opened.look(images)
-        for i, value in enumerate((seen.activation > 0, seen.activation)):
+        for i, value in enumerate((seen.activation > 0, seen.activation.abs())):
             mean = value.double().reshape(len(images), n_units, -1).mean(2).cpu()
             sums[i].index_add_(0, classes, mean)
         gather.add(seen.inputs, seen.outputs)
@@ -174,7 +175,13 @@ def subnetwork(model: nn.Module, found: Trace, keep: Tensor, *, read_out: str = 
 def scan(
     model: nn.Module | Opened, found: Trace, order: Tensor, x: Tensor, y: Tensor, *, read_out: str = "plain"
 ) -> pd.DataFrame:
-    """Accuracy of every subnetwork along an order: rows `removed, kept, share, accuracy` for 0 to U - 1 removed."""
+    """Accuracy of every subnetwork along an order: rows `removed, kept, share, accuracy` for 0 to U - 1 removed.
+
+    Raises:
+        UserError: as `answers` does, or not one label for each image.
+    """
+    if len(x) == 0 or y.shape != (len(x),):
+        raise UserError(f"need images and one label for each; got {len(x)} images, labels of shape {tuple(y.shape)}")
     right = answers(model, found, order, x, read_out=read_out) == y.long()
     return sizes(len(order)).assign(accuracy=right.double().mean(1).cpu().numpy())
 
@@ -210,6 +217,7 @@ def search(rows: pd.DataFrame, target: float, *, score: str = "accuracy") -> Fou
     """
     if not isinstance(target, int | float | np.number) or isinstance(target, bool) or not 0 <= target <= 1:
         raise UserError(f"`target` must be a score from 0 to 1, such as 0.95; got {target!r}")
+    one_of("score", score, map(str, rows.columns))
     rows = rows.sort_values("removed")
     values, removed = rows[score].to_numpy(), rows["removed"].to_numpy()
     fine = values >= target - 1e-12  # a target may be a difference of two scores

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lowcap import magnitude, pruning, replay
+from lowcap.errors import UserError
 from lowcap.tasks import Task, load_task
 from lowcap.training import CONVERGED, Recipe, train
 
@@ -137,3 +138,27 @@ def test_a_recipe_decides_the_first_weights(task: Task) -> None:
     assert plain.init == "published"
     assert he.init == "he"
     assert (plain.w_in != he.w_in).any()
+
+
+def test_one_level_of_several_pairs_is_that_of_each_alone(task: Task) -> None:
+    rows = magnitude.at_one_level([(0, 1), (4, 9)], [4], [0, 1], RECIPE, [0.5, 0.9], dataset="digits")
+    assert rows.groupby(["pair", "method"]).size().eq(2).all()
+    recipe = RECIPE.stretched(task)
+    *_, (level, last) = pruning.iterative(
+        magnitude.start(task, [4], [0, 1], recipe), task, recipe, [0.5, 0.9], scope="first"
+    )
+    alone = pruning.results(last, task.x_test, task.y_test)
+    assert level == 0.9
+    assert rows.query("pair == '4-9' and method == 'iterative'")["loss"].tolist() == alone["loss"].tolist()
+    assert np.allclose(rows.query("method != 'dense'")["sparsity_in"], 0.9, atol=0.002)
+
+
+@pytest.mark.parametrize("bars", [{}, {"least": 0.9, "within": 0.1}])
+def test_a_largest_sparsity_needs_one_bar(bars: dict[str, float]) -> None:
+    with pytest.raises(UserError, match="give one of `least`, `within` and `factor`"):
+        magnitude.largest_sparsity(rows_of({0.0: 1.0}), by=["seed"], **bars)
+
+
+def test_a_largest_sparsity_needs_the_dense_networks() -> None:
+    with pytest.raises(UserError, match="must hold level 0"):
+        magnitude.largest_sparsity(rows_of({0.5: 1.0}), by=["seed"], least=0.9)

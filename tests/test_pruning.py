@@ -459,7 +459,8 @@ def test_iterative_pruning_keeps_the_masks_that_it_is_given() -> None:
     ("wrong", "hint"),
     [
         (95, "; did you mean 0.95?"),
-        (1.5, "; did you mean 0.015?"),
+        (2, "; did you mean 0.02?"),
+        (1.5, ""),
         (100, "; did you mean 1?"),
         (101, ""),
         (-0.1, ""),
