@@ -69,8 +69,11 @@ def record(key: str, value: Any, fmt: str | None = None) -> None:
     _glue(key, text, details)
 
 
-def judge(claim_id: str, holds: bool | None, in_part: bool = False, numbers: Sequence[str] = ()) -> Verdict:
-    """The verdict of this run on a claim, shown as a box with the recorded `numbers` (keys) that it rests on.
+def judge(
+    claim_id: str, holds: bool | None, in_part: bool = False, numbers: Sequence[str] | Mapping[str, str] = ()
+) -> Verdict:
+    """The verdict of this run on a claim, shown as a box with the recorded `numbers` that it rests on: their keys, or
+    a key for each label.
 
     `holds` is whether the criterion is met in full, None where this run cannot tell; `in_part` whether it is met in
     part, which counts only where it is not met in full. Raises UserError for an unknown claim or key, and for a claim
@@ -81,7 +84,8 @@ def judge(claim_id: str, holds: bool | None, in_part: bool = False, numbers: Seq
         raise UserError(
             f"claim `{claim_id}` belongs to chapter {claim.chapter}, not to {_run.chapter}: see claims.toml"
         )
-    shown = {key.replace("_", " "): _recorded(key) for key in numbers}
+    labels = numbers if isinstance(numbers, Mapping) else {key.replace("_", " "): key for key in numbers}
+    shown = {label: _recorded(key) for label, key in labels.items()}
     verdict = Verdict(claim, _word(holds, in_part), shown, _run.own, _run.changed, _run.dataset)
     details = asdict(verdict)
     bundle = {"text/html": as_html(verdict), "text/plain": as_text(verdict)}

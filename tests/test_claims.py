@@ -136,6 +136,13 @@ def test_a_verdict_carries_everything_in_its_output(shown: list) -> None:
 
 
 @pytest.mark.usefixtures("one_claim")
+def test_numbers_are_shown_under_labels_of_their_own(shown: list) -> None:
+    claims.record("best_f1", 0.5)
+    claims.judge("x", True, numbers={"best of all": "best_f1"})
+    assert shown[-1][1]["lowcap"]["claim"]["numbers"] == {"best of all": "0.500"}
+
+
+@pytest.mark.usefixtures("one_claim")
 def test_unknown_claims_and_numbers_are_refused_with_the_nearest_name() -> None:
     claims.record("best-f1", 0.5)
     with pytest.raises(UserError, match="no recorded number `best_f1`; did you mean `best-f1`"):
