@@ -52,7 +52,7 @@ def test_what_can_go_is_chosen_on_validation_and_reported_on_test() -> None:
     found = subnetworks.removable(rows).iloc[0]
     assert (found["removed"], found["share"], found["test"], found["dense"], found["before"]) == (2, 0.5, 0.6, 0.7, 0)
     assert subnetworks.removable(rows, target=0.95)["share"].isna().all()
-    assert subnetworks.mean_and_range(pd.Series([0.1, 0.3])) == "20% (10% to 30%)"
+    assert subnetworks.mean_and_range(pd.Series([0.1, 0.3])) == "20 (10 to 30)"
     assert subnetworks.mean_and_range(pd.Series([0.1, np.nan])) == "–"
 
 
