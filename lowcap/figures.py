@@ -123,7 +123,7 @@ def sparsity_axis(ax: Axes, which: str = "x", *, label: str = "weights removed (
     low, high = (np.min(limits), np.max(limits)) if np.isfinite(limits).all() and limits else (0, 0.99)
     set_scale("function", functions=(lambda s: -np.log10(np.clip(1 - s, 1e-6, None)), lambda t: 1 - 10.0**-t))
     set_limits(1 - 1.1 * (1 - low), 1 - (1 - high) / 1.1)
-    axis.set_major_locator(FixedLocator([0, 0.5, 0.8, 0.9, 0.95, 0.98, 0.99, 0.999]))
+    axis.set_major_locator(FixedLocator([0, 0.5, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.999]))
     axis.set_major_formatter(FuncFormatter(lambda s, _: f"{100 * s:g}"))
     axis.set_minor_locator(NullLocator())
     axis.set_label_text(label)
@@ -172,7 +172,7 @@ def weight_histograms(data: pd.DataFrame, *, lowest: float = 1e-5) -> Figure:
         ax.set(yscale="log", ylim=(lowest, 1))
         ax.set_title(f"{layer}: {stage}", fontsize=9.5)
         side.bar([0], [zeros], color=INK)
-        side.text(0, zeros + 0.05, f"{100 * zeros:.4g} %", ha="center", size=8)
+        side.text(0, zeros + 0.05, f"{100 * zeros:.0f} %", ha="center", size=9)
         side.set(ylim=(0, 1.3), xlim=(-1, 1), xticks=[0], xticklabels=["zero"], yticks=[])
         side.grid(False)
     for ax in axes[-1, ::2]:

@@ -136,7 +136,7 @@ def summary(scores: pd.DataFrame) -> pd.DataFrame:
     table = pd.DataFrame(
         {"accuracy, % (range)": [f"{m:.1f} ({a:.1f}–{b:.1f})" for m, a, b in spread]}, index=mean.index
     )
-    return table.assign(**{f"{layer} zero, %": mean[layer].map("{:.4g}".format) for layer in LAYERS})
+    return table.assign(**{f"{layer} zero, %": mean[layer].map("{:.2f}".format) for layer in LAYERS})
 
 
 def members(population: Population, stage: str, width: int) -> Networks:

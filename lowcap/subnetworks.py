@@ -78,7 +78,11 @@ def removable(rows: pd.DataFrame, *, target: float | None = None, loss: float = 
 
 def mean_and_range(shares: pd.Series) -> str:
     """Their mean, smallest and largest in percent, as text; a dash if one of them is missing."""
-    return "–" if shares.isna().any() else f"{100 * shares.mean():.0f} ({100 * shares.min():.0f} to {100 * shares.max():.0f})"
+    return (
+        "–"
+        if shares.isna().any()
+        else f"{100 * shares.mean():.0f} ({100 * shares.min():.0f} to {100 * shares.max():.0f})"
+    )
 
 
 def without_units(population: Population, keep: Tensor) -> Population:

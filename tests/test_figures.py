@@ -72,7 +72,7 @@ def test_an_axis_of_sparsity_spaces_tenths_of_what_is_left_evenly() -> None:
     assert x[1] - x[0] == pytest.approx(x[2] - x[1])
     low, high = ax.get_xlim()
     assert low < 0 < 0.99 < high < 0.995
-    assert [t.get_text() for t in ax.get_xticklabels()][:4] == ["0", "50", "80", "90"]
+    assert [t.get_text() for t in ax.get_xticklabels()][:5] == ["0", "50", "70", "80", "90"]
 
 
 def test_panels_that_share_an_axis_of_sparsity_share_its_limits() -> None:
