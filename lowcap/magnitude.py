@@ -36,12 +36,13 @@ def published(
         (the level divided by 100 once more, as in the study's code) or `true`.
     """
     n_features, levels = replay.raw_training_images(dataset)[0].shape[1], list(levels)
-    # The study's stream of random numbers runs through all of its own widths; others come after them.
+    # The study's stream of random numbers runs through all of its own widths and pairs; others come after them.
     all_widths = list(dict.fromkeys([*replay.WIDTHS, *widths]))
+    all_pairs = list(dict.fromkeys([*replay.PAIRS, *((a, b) for a, b in pairs)]))
 
     def look(job: tuple[int, tuple[int, int]]) -> pd.DataFrame:
         seed, pair = job
-        start = replay.starts(seed, all_widths, pairs=pairs, n_features=n_features)[pair]
+        start = replay.starts(seed, all_widths, pairs=all_pairs, n_features=n_features)[pair]
         population = start.select([all_widths.index(width) for width in widths])
         data = replay.split(pair, seed, dataset=dataset)
         deque(replay.descend(population, data.x_train, data.y_train), maxlen=0)
