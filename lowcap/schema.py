@@ -230,7 +230,7 @@ class Tracing(Parameters):
                             cost=_LINEAR)  # fmt: skip
     digit: int = _field(3, "the class whose specialist is looked at closely", (0, 9), "class")
     specialist_loss: float = _field(0.02, "balanced accuracy that a specialist may lose", (0.0, 0.5), "accuracy")
-    rounds: int = _field(30, "times that each way of computing is timed", (2, 1000), "rounds", "a few seconds")
+    rounds: int = _field(20, "times that each way of computing is timed", (2, 1000), "rounds", "a few seconds")
 
 
 SCHEMAS: dict[str, type[Parameters]] = {"01-replay": Replay, "02-capacity": Capacity, "03-magnitude": Magnitude,
