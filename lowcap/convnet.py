@@ -5,7 +5,6 @@ Populations train many networks with one hidden layer at once; this is for the s
 
 from __future__ import annotations
 
-import math
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
@@ -18,9 +17,9 @@ import pandas as pd
 import torch
 from sklearn.model_selection import train_test_split
 from torch import Tensor, nn
-from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 
 from lowcap.errors import UserError
+from lowcap.evaluation import losses
 from lowcap.shard import OPTIMIZERS
 from lowcap.tasks import Task
 from lowcap.training import Recipe, one_thread_each
@@ -160,10 +159,9 @@ def fit(
     moments = {round(step) for step in np.geomspace(1, max(total, 1), MOMENTS)}
     batches = (i for _ in range(recipe.epochs) for i in torch.randperm(n, generator=generator).split(size))
     for step, index in enumerate(batches, start=1):
-        if recipe.schedule == "cosine":
-            optimizer.param_groups[0]["lr"] = recipe.lr * (1 + math.cos(math.pi * (step - 1) / total)) / 2
+        optimizer.param_groups[0]["lr"] = recipe.rate(step - 1, total)
         optimizer.zero_grad()
-        _loss(module(task.x_train[index]), task.y_train[index]).backward()
+        losses(module(task.x_train[index])[:, None], task.y_train[index]).sum().backward()
         optimizer.step()
         with torch.no_grad():
             for name, weight in weights.items():
@@ -196,7 +194,3 @@ def in_threads(jobs: Iterable[Callable[[], Any]]) -> list[Any]:
     """The results of the jobs, in their order, worked on by one thread per core."""
     with one_thread_each() as pool:
         return list(pool.map(lambda job: job(), jobs))
-
-
-def _loss(logits: Tensor, y: Tensor) -> Tensor:
-    return cross_entropy(logits, y) if logits.shape[1] > 1 else binary_cross_entropy_with_logits(logits[:, 0], y)

@@ -32,16 +32,23 @@ def evaluate(population: Population, x: Tensor, y: Tensor) -> pd.DataFrame:
     hidden = population.hidden(x)
     frame, logits = population.members, population.read_out(hidden)
     if population.n_outputs == 1:
-        target = y[:, None].to(logits).expand_as(logits)
-        loss = binary_cross_entropy_with_logits(logits, target, reduction="none").mean(0)
         guess = logits > 0
-        scores = {"f1": f1_score(guess, y), "auc": roc_auc(logits, y), "accuracy": (guess == target).double().mean(0)}
+        right = guess == y[:, None].to(logits)
+        scores = {"f1": f1_score(guess, y), "auc": roc_auc(logits, y), "accuracy": right.double().mean(0)}
     else:
         guess = logits.argmax(-1)
-        loss = torch.stack([cross_entropy(member, y) for member in logits.unbind(1)])
         scores = {"f1": macro_f1(guess, y, population.n_outputs), "accuracy": (guess == y[:, None]).double().mean(0)}
-    columns = {**scores, "loss": loss, "dead": dead_units(population, hidden)}
+    columns = {**scores, "loss": losses(logits, y), "dead": dead_units(population, hidden)}
     return frame.assign(**{name: np.asarray(value) for name, value in columns.items()})
+
+
+def losses(logits: Tensor, y: Tensor) -> Tensor:
+    """Mean cross-entropy `(P,)` of each member's logits `(B, P)` or `(B, P, K)`, in nats."""
+    if logits.ndim == 2 or logits.shape[2] == 1:
+        logits = logits.view(len(logits), -1)
+        target = y[:, None].to(logits).expand_as(logits)
+        return binary_cross_entropy_with_logits(logits, target, reduction="none").mean(0)
+    return torch.stack([cross_entropy(member, y) for member in logits.unbind(1)])
 
 
 def dead_units(population: Population, hidden: Tensor) -> np.ndarray:

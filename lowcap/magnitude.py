@@ -40,11 +40,12 @@ def published(
     all_widths = list(dict.fromkeys([*replay.WIDTHS, *widths]))
     all_pairs = list(dict.fromkeys([*replay.PAIRS, *((a, b) for a, b in pairs)]))
 
+    wanted = [all_widths.index(width) for width in widths]
+    stream = {seed: replay.starts(seed, all_widths, pairs=all_pairs, n_features=n_features) for seed in seeds}
+
     def look(job: tuple[int, tuple[int, int]]) -> pd.DataFrame:
         seed, pair = job
-        start = replay.starts(seed, all_widths, pairs=all_pairs, n_features=n_features)[pair]
-        population = start.select([all_widths.index(width) for width in widths])
-        data = replay.split(pair, seed, dataset=dataset)
+        population, data = stream[seed][pair].select(wanted), replay.split(pair, seed, dataset=dataset)
         deque(replay.descend(population, data.x_train, data.y_train), maxlen=0)
         frames = []
         for kind, as_run in KINDS.items():
@@ -86,11 +87,9 @@ def fine_tuned(population: Population, task: Task, levels: Iterable[float], reci
 
     Level 0 is the dense network with the same additional training. `how` are the arguments of `pruning.rank`.
     """
-    ranking, frames = pruning.rank(population, **how), []
-    for level in levels:
-        small = train(ranking.prune(level), task, recipe, order_seed=1)
-        frames.append(pruning.results(small, task.x_test, task.y_test).assign(level=level))
-    return pd.concat(frames, ignore_index=True)
+    ranking = pruning.rank(population, **how)
+    tuned = ((level, train(ranking.prune(level), task, recipe, order_seed=1)) for level in levels)
+    return pruning.per_level(tuned, task.x_test, task.y_test)
 
 
 def methods(
@@ -114,13 +113,12 @@ def methods(
         return start(task, widths, seeds, recipe)
 
     def look(populations: Iterable[tuple[float, Population]]) -> pd.DataFrame:
-        frames = [pruning.results(one, task.x_test, task.y_test).assign(level=level) for level, one in populations]
-        return pd.concat(frames, ignore_index=True)
+        return pruning.per_level(populations, task.x_test, task.y_test)
 
     how: dict[str, Any] = {"scope": "first"}
     some = [level for level in levels if level > 0]
     frames = {
-        "one-shot": look((level, pruning.prune(dense, level, **how)) for level in levels),
+        "one-shot": pruning.one_shot(dense, levels, task.x_test, task.y_test, ranking=pruning.rank(dense, **how)),
         "fine-tuned": fine_tuned(dense, task, levels, tune, **how),
         "gradual": look((level, pruning.gradual(fresh(), task, recipe, level, **how)) for level in some),
         "iterative": look(
@@ -130,8 +128,8 @@ def methods(
             (level, train(pruning.prune(fresh(), level, by="random", **how), task, recipe)) for level in some
         ),
     }
-    frames["gradual"] = pd.concat([frames["one-shot"].query("level == 0"), frames["gradual"]])
-    frames["random"] = pd.concat([frames["one-shot"].query("level == 0"), frames["random"]])
+    for name in ("gradual", "random"):
+        frames[name] = pd.concat([frames["one-shot"].query("level == 0"), frames[name]])
     return pd.concat([rows.assign(method=name) for name, rows in frames.items()], ignore_index=True)
 
 

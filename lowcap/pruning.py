@@ -16,10 +16,9 @@ import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
-from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 
 from lowcap.errors import UserError
-from lowcap.evaluation import evaluate
+from lowcap.evaluation import evaluate, losses
 from lowcap.population import Population
 from lowcap.tasks import Task
 from lowcap.training import Recipe, train
@@ -202,7 +201,12 @@ def one_shot(
 ) -> pd.DataFrame:
     """Prune once to each level, without training on, and look: `results` per level, which is the column `level`."""
     ranking = ranking or rank(population)
-    return pd.concat([results(ranking.prune(s), x, y).assign(level=s) for s in sparsities], ignore_index=True)
+    return per_level(((s, ranking.prune(s)) for s in sparsities), x, y)
+
+
+def per_level(populations: Iterable[tuple[float, Population]], x: Tensor, y: Tensor) -> pd.DataFrame:
+    """`results` of each population under its level, which is the column `level`."""
+    return pd.concat([results(one, x, y).assign(level=level) for level, one in populations], ignore_index=True)
 
 
 def gradual(
@@ -274,15 +278,6 @@ def ranks_of(score: Tensor) -> Tensor:
     """The rank of each of `(n,)` scores, 0 for the smallest, equal ones in order of their index."""
     order = score.argsort(stable=True)
     return torch.empty_like(order).index_copy_(0, order, torch.arange(len(order)))
-
-
-def losses(logits: Tensor, y: Tensor) -> Tensor:
-    """Mean cross-entropy `(P,)` of each member's logits `(B, P)` or `(B, P, K)`, in nats."""
-    if logits.ndim == 2 or logits.shape[2] == 1:
-        logits = logits.view(len(logits), -1)
-        target = y[:, None].to(logits).expand_as(logits)
-        return binary_cross_entropy_with_logits(logits, target, reduction="none").mean(0)
-    return torch.stack([cross_entropy(member, y) for member in logits.unbind(1)])
 
 
 def given(name: str, value: Tensor | None, by: str) -> Tensor:

@@ -7,7 +7,6 @@ through in blocks of a few members, so that few of its zeros are ever multiplied
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -89,7 +88,7 @@ class Shard:
         for epoch in range(start, stop):
             batches = self._batches(size) if size < n else [(self.data.x, self.data.y)]
             for step, (x, y) in enumerate(batches):
-                self.step(x, y, self._rate(epoch + step * size / n))
+                self.step(x, y, self.recipe.rate(epoch + step * size / n, self.recipe.epochs))
                 if after_step:
                     after_step((epoch + min((step + 1) * size / n, 1)) / self.recipe.epochs, w_in[:-1], w_out)
         self.population.w_in.data[self.data.pixels[:, None], self.units] = w_in[:-1]
@@ -101,11 +100,6 @@ class Shard:
         x, y = self.data.x, self.data.y
         for index in torch.randperm(len(x), generator=self.generator).split(size):
             yield torch.index_select(x, 0, index, out=self.batch[: len(index)]), y.index_select(1, index)
-
-    def _rate(self, epoch: float) -> float:
-        if self.recipe.schedule == "constant":
-            return self.recipe.lr
-        return self.recipe.lr * (1 + math.cos(math.pi * epoch / self.recipe.epochs)) / 2
 
     def step(self, x: Tensor, y: Tensor, lr: float) -> None:
         """One step of the optimiser on images `(B, D + 1)` and targets `(K, B)`."""

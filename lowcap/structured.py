@@ -5,8 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from lowcap.evaluation import losses
 from lowcap.population import Population
-from lowcap.pruning import SCORES, fraction, given, losses, one_of, ranks_of
+from lowcap.pruning import SCORES, fraction, given, one_of, ranks_of
 
 UNIT_SCORES = ("norm", "activation", "ablation", "random")
 

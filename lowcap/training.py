@@ -80,6 +80,10 @@ class Recipe:
         """Steps of the optimiser on so many training images."""
         return self.epochs * math.ceil(n_images / (self.batch_size or n_images))
 
+    def rate(self, done: float, total: float) -> float:
+        """The learning rate after `done` of `total` epochs or steps."""
+        return self.lr if self.schedule == "constant" else self.lr * (1 + math.cos(math.pi * done / total)) / 2
+
     def stretched(self, task: Task) -> Recipe:
         """This recipe with as many more epochs as the task has fewer training images than a pair of MNIST's digits.
 
