@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -15,7 +14,7 @@ from lowcap.errors import UserError
 from lowcap.evaluation import dead_units, f1_score, interval
 from lowcap.population import Population
 from lowcap.tasks import Task, load_task
-from lowcap.training import Recipe, one_thread_each, train
+from lowcap.training import Recipe, train
 
 KINDS = {"as run": True, "true": False}
 
@@ -35,18 +34,9 @@ def published(
         `sparsity`, `connected`: see `pruning.measure`; `dead` counts hidden units that never fire. The kind is `as run`
         (the level divided by 100 once more, as in the study's code) or `true`.
     """
-    n_features, levels = replay.raw_training_images(dataset)[0].shape[1], list(levels)
-    # The study's stream of random numbers runs through all of its own widths and pairs; others come after them.
-    all_widths = list(dict.fromkeys([*replay.WIDTHS, *widths]))
-    all_pairs = list(dict.fromkeys([*replay.PAIRS, *((a, b) for a, b in pairs)]))
+    levels = list(levels)
 
-    wanted = [all_widths.index(width) for width in widths]
-    stream = {seed: replay.starts(seed, all_widths, pairs=all_pairs, n_features=n_features) for seed in seeds}
-
-    def look(job: tuple[int, tuple[int, int]]) -> pd.DataFrame:
-        seed, pair = job
-        population, data = stream[seed][pair].select(wanted), replay.split(pair, seed, dataset=dataset)
-        deque(replay.descend(population, data.x_train, data.y_train), maxlen=0)
+    def look(population: Population, data: replay.Split) -> pd.DataFrame:
         frames = []
         for kind, as_run in KINDS.items():
             for level in levels:
@@ -56,11 +46,9 @@ def published(
                     f1 = f1_score(small.read_out(hidden) >= 0, data.y_test)  # as the study counts a half
                 rows = small.members.join(pruning.measure(small)).assign(level=level, kind=kind, f1=f1.numpy())
                 frames.append(rows.assign(dead=dead_units(small, hidden)))
-        return pd.concat(frames).assign(pair="-".join(map(str, pair)))
+        return pd.concat(frames).assign(pair="-".join(map(str, data.pair)))
 
-    with one_thread_each() as pool:
-        jobs = [(seed, pair) for pair in map(tuple, pairs) for seed in seeds]
-        return pd.concat(pool.map(look, jobs), ignore_index=True)
+    return pd.concat(replay.each(look, seeds=seeds, pairs=pairs, widths=widths, dataset=dataset), ignore_index=True)
 
 
 def against_reference(rows: pd.DataFrame) -> tuple[int, int]:

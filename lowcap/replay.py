@@ -7,11 +7,12 @@ training or prune by a threshold. It reproduces that code's numbers, not its tex
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -33,6 +34,7 @@ PERCENTAGES = (10, 15, 20, 30, 40, 50, 80, 90, 95, 99)
 LR, STEPS = 0.03, 100
 PUBLISHED_NUMBERS = Path(__file__).resolve().parents[1] / "data" / "published"
 Pairs = Sequence[tuple[int, int]]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -173,6 +175,36 @@ def run(
     rows = pd.concat(frames, ignore_index=True)
     order = pd.MultiIndex.from_product([seeds, widths, ["-".join(map(str, pair)) for pair in pairs]])
     return rows.set_index(["seed", "width", "pair"]).loc[order.set_names(["seed", "width", "pair"])].reset_index()
+
+
+def each(
+    look: Callable[[Population, Split], T],
+    *,
+    seeds: Sequence[int] = SEEDS,
+    pairs: Pairs = PAIRS,
+    widths: Sequence[int] = (24,),
+    dataset: str = "auto",
+) -> list[T]:
+    """Train the study's own networks again, and return what `look(population, split)` makes of each pair and seed.
+
+    A population holds the networks of one pair and seed, a member per width, in float64; only the networks that are
+    asked for are trained. The results come pair by pair, seed by seed.
+    """
+    n_features = raw_training_images(dataset)[0].shape[1]
+    # The stream of random numbers runs through all of the study's own widths and pairs; others come after them.
+    pairs = list(dict.fromkeys(map(_pair, pairs)))
+    all_widths, all_pairs = list(dict.fromkeys([*WIDTHS, *widths])), list(dict.fromkeys([*PAIRS, *pairs]))
+    wanted = [all_widths.index(width) for width in widths]
+    stream = {seed: starts(seed, all_widths, pairs=all_pairs, n_features=n_features) for seed in seeds}
+
+    def work(job: tuple[tuple[int, int], int]) -> T:
+        pair, seed = job
+        population, data = stream[seed][pair].select(wanted), split(pair, seed, dataset=dataset)
+        deque(descend(population, data.x_train, data.y_train), maxlen=0)
+        return look(population, data)
+
+    with one_thread_each() as pool:
+        return list(pool.map(work, [(pair, seed) for pair in pairs for seed in seeds]))
 
 
 def learning_rates(
