@@ -147,6 +147,10 @@ class Population(nn.Module):
         other.mask_out = None if self.mask_out is None else self.mask_out[units].clone()
         return other
 
+    def copy(self) -> Population:
+        """All members once more, with weights and masks of their own."""
+        return self.select(range(len(self)))
+
     def _positions(self, members: Sequence[int] | np.ndarray | Tensor) -> np.ndarray:
         try:
             index = np.arange(len(self))[np.asarray(members)]
@@ -170,7 +174,7 @@ class Population(nn.Module):
 
         Weights that are masked already stay masked. Raises UserError for a mask of another shape or type.
         """
-        other = self.select(range(len(self)))
+        other = self.copy()
         for name, mask in (("in", mask_in), ("out", mask_out)):
             weight = getattr(other, f"w_{name}")
             if mask is not None and (mask.shape != weight.shape or mask.dtype != torch.bool):

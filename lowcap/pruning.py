@@ -260,18 +260,14 @@ def iterative(
     if rewind_to not in range(recipe.epochs):
         raise UserError(f"`rewind_to` must be an epoch from 0 to {recipe.epochs - 1}; got {rewind_to!r}")
     levels = [fraction("sparsities", value) for value in sparsities]
-    early = train(_copy(population), task, recipe.but(epochs=rewind_to), order_seed=order_seed)
+    early = train(population.copy(), task, recipe.but(epochs=rewind_to), order_seed=order_seed)
     rest = recipe.but(epochs=recipe.epochs - rewind_to)
-    trained = train(_copy(early), task, rest, order_seed=order_seed + rewind_to)
+    trained = train(early.copy(), task, rest, order_seed=order_seed + rewind_to)
     yield 0.0, trained
     for level in levels:
         left = prune(trained, level, **how)
         trained = train(early.masked(left.mask_in, left.mask_out), task, rest, order_seed=order_seed + rewind_to)
         yield level, trained
-
-
-def _copy(population: Population) -> Population:
-    return population.select(range(len(population)))
 
 
 def ranks_of(score: Tensor) -> Tensor:

@@ -81,7 +81,7 @@ def starts(
             drawn[pair].append((stream.randn(n_features, width) * 0.1, stream.randn(width, 1) * 0.1))
     populations = {}
     for pair, layers in drawn.items():
-        population = blank.select(range(len(widths)))
+        population = blank.copy()
         population.w_in.data = torch.from_numpy(np.concatenate([w for w, _ in layers], axis=1))
         population.w_out.data = torch.from_numpy(np.concatenate([w for _, w in layers]))
         populations[pair] = population
@@ -126,7 +126,7 @@ def pruned(population: Population, percentage: float, *, as_run: bool) -> Popula
             text says.
     """
     share = percentage / 100 / 100 if as_run else percentage / 100
-    other = population.select(range(len(population)))
+    other = population.copy()
     for i in range(len(other)):
         units = torch.where(other.owner == i)[0]
         for weight, rows in ((other.w_in.data, (slice(None), units)), (other.w_out.data, (units,))):

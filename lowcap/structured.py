@@ -73,7 +73,7 @@ def compact(population: Population) -> Population:
     every image, and that goes into the output's bias. A network none of whose units does anything keeps one.
     """
     cut, constant = _cut(population), (population.w_in == 0).all(0)
-    other = population.select(range(len(population)))
+    other = population.copy()
     says = (population.b_in.relu()[:, None] * population.w_out)[constant]
     other.b_out.data.index_add_(0, population.owner[constant], says)
     other.w_out.data[constant] = 0

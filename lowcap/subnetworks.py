@@ -107,7 +107,7 @@ def retrained(
 
     Rows `by, share` and the columns of `evaluate` on test images; the whole networks are `whole`, 0.0.
     """
-    whole = train(population.select(range(len(population))), task, recipe)
+    whole = train(population.copy(), task, recipe)
     frames = [evaluate(whole, task.x_test, task.y_test).assign(by="whole", share=0.0)]
     for share in shares:
         for by in SCORES:
