@@ -1,0 +1,130 @@
+"""What one width gains over another: paired by split and seed, in proportion, and at equal clean scores.
+
+Clean accuracy and robustness are kept apart: a network is compared with itself before it is compared with others.
+Intervals resample splits first and networks within them.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from lowcap import pruning
+from lowcap.errors import UserError
+
+RESAMPLES = 2000
+
+
+def paired(rows: pd.DataFrame, kind: str, severity: float, small: int, large: int) -> pd.DataFrame:
+    """Networks of two widths side by side: a row per `split` and `seed`, with the columns `clean_small, clean_large,
+    hurt_small, hurt_large` (F1 at severity 0 and at this one).
+
+    Raises:
+        UserError: a kind, severity or width that the rows do not hold.
+    """
+    pruning.one_of("kind", kind, dict.fromkeys(rows["kind"]))
+    mine = rows[rows["kind"] == kind]
+    for name, column, wanted in (("severity", "severity", [0, severity]), ("width", "width", [small, large])):
+        known = sorted(set(mine[column]))
+        for value in wanted:
+            if value not in known:
+                raise UserError(f"`{name}` must be one of {', '.join(f'{v:g}' for v in known)}; got {value!r}")
+    f1 = mine.pivot_table(index=["split", "seed"], columns=["severity", "width"], values="f1")
+    both = {"small": small, "large": large}
+    clean, hurt = (
+        {f"{name}_{k}": f1[at, w] for k, w in both.items()} for name, at in (("clean", 0), ("hurt", severity))
+    )
+    return pd.DataFrame({**clean, **hurt})
+
+
+def effects(table: pd.DataFrame, *, seed: int = 0) -> pd.DataFrame:
+    """What the larger width gains, from `paired` rows: a row per measure, with its 95 % bootstrap interval.
+
+    Measures: `clean` F1; `hurt`, F1 under corruption; `drop`, by how much less the wider networks lose; `relative`, the
+    same as a share of the clean F1; `matched`, F1 under corruption at equal clean F1 (analysis of covariance with one
+    slope for both widths). Columns: `estimate, low, high`, Cohen's `d` over networks, and `wins`, the chance that one
+    of the wider networks is the better of two (not for `matched`). All are positive where width helps.
+    """
+    arrays = table.sort_index().to_numpy().T
+    measures = {"matched": _matched(*arrays)}
+    sides = _sides(*arrays)
+    measures |= {name: np.mean(large - small) for name, (small, large) in sides.items()}
+    chosen = [values[_resamples(table.sort_index(), seed)] for values in arrays]
+    spread = {"matched": _matched(*chosen)}
+    spread |= {name: np.mean(large - small, -1) for name, (small, large) in _sides(*chosen).items()}
+    rows = {}
+    for name in (*sides, "matched"):
+        low, high = np.quantile(spread[name], [0.025, 0.975])
+        rows[name] = {"estimate": float(measures[name]), "low": low, "high": high, **_sizes(*sides.get(name, ()))}
+    return pd.DataFrame(rows).T
+
+
+def neighbours(table: pd.DataFrame, within: float) -> tuple[float, int]:
+    """Of `paired` rows: how much more F1 under corruption the wider networks have whose clean F1 differs by at most
+    `within`, on average over the narrower networks that have such neighbours, and how many those are."""
+    near = (table["clean_large"].to_numpy() - table["clean_small"].to_numpy()[:, None]).__abs__() <= within
+    gain = table["hurt_large"].to_numpy() - table["hurt_small"].to_numpy()[:, None]
+    has = near.any(1)
+    means = (gain * near).sum(1)[has] / near.sum(1)[has]
+    return float(means.mean()) if has.any() else float("nan"), int(has.sum())
+
+
+def of_a_few(table: pd.DataFrame, n: int, *, draws: int = 2000, seed: int = 0) -> pd.DataFrame:
+    """What an experiment with n networks per width would find: `hurt` and `drop` as in `effects`, a row per draw.
+
+    The networks of each width are drawn from `paired` rows, with replacement and not in pairs.
+    """
+    rng, sides = np.random.default_rng(seed), _sides(*table.to_numpy().T)
+    small, large = rng.integers(len(table), size=(2, draws, n))
+    return pd.DataFrame({k: (sides[k][1][large] - sides[k][0][small]).mean(-1) for k in ("hurt", "drop")})
+
+
+def regained(clean: pd.Series, hurt: pd.Series, changed: pd.Series, *, seed: int = 0) -> pd.Series:
+    """Which share of the loss, clean - hurt, a change of the same networks wins back: `estimate, low, high`.
+
+    The series are F1 by `split` and `seed`. Sums are divided, not networks one by one; NaN where nothing was lost.
+    """
+    table = pd.DataFrame({"lost": clean - hurt, "won": changed - hurt}).sort_index()
+    lost, won = table.to_numpy().T
+    if lost.mean() <= 0:
+        return pd.Series({"estimate": np.nan, "low": np.nan, "high": np.nan})
+    chosen = _resamples(table, seed)
+    totals = lost[chosen].sum(-1)
+    shares = won[chosen].sum(-1)[totals > 0] / totals[totals > 0]
+    low, high = np.quantile(shares, [0.025, 0.975])
+    return pd.Series({"estimate": won.sum() / lost.sum(), "low": low, "high": high})
+
+
+def _sides(clean_s: np.ndarray, clean_l: np.ndarray, hurt_s: np.ndarray, hurt_l: np.ndarray) -> dict[str, tuple]:
+    """For each measure what the smaller and the larger width have, the larger the better."""
+    share_s, share_l = (hurt / np.maximum(clean, 1e-9) for hurt, clean in ((hurt_s, clean_s), (hurt_l, clean_l)))
+    return {"clean": (clean_s, clean_l), "hurt": (hurt_s, hurt_l), "drop": (hurt_s - clean_s, hurt_l - clean_l),
+            "relative": (share_s, share_l)}  # fmt: skip
+
+
+def _matched(clean_s: np.ndarray, clean_l: np.ndarray, hurt_s: np.ndarray, hurt_l: np.ndarray) -> np.ndarray:
+    """The difference of `hurt` that is left when its common slope against `clean` is taken out, along the last axis."""
+    both = 0, 0
+    for clean, hurt in ((clean_s, hurt_s), (clean_l, hurt_l)):
+        away = clean - clean.mean(-1, keepdims=True)
+        both = both[0] + (away * hurt).sum(-1), both[1] + (away * away).sum(-1)
+    slope = np.divide(both[0], both[1], out=np.zeros_like(both[1]), where=both[1] > 0)
+    return (hurt_l - hurt_s).mean(-1) - slope * (clean_l - clean_s).mean(-1)
+
+
+def _resamples(table: pd.DataFrame, seed: int) -> np.ndarray:
+    """Positions `(RESAMPLES, n)` in the sorted table: splits drawn with replacement, then networks within each."""
+    n_splits = table.index.get_level_values("split").nunique()
+    n_starts, rng = len(table) // n_splits, np.random.default_rng(seed)
+    split = rng.integers(n_splits, size=(RESAMPLES, n_splits, 1))
+    start = rng.integers(n_starts, size=(RESAMPLES, n_splits, n_starts))
+    return (split * n_starts + start).reshape(RESAMPLES, -1)
+
+
+def _sizes(small: np.ndarray | None = None, large: np.ndarray | None = None) -> dict[str, float]:
+    if small is None or large is None:
+        return {"d": np.nan, "wins": np.nan}
+    pooled = np.sqrt((small.var(ddof=1) + large.var(ddof=1)) / 2) if len(small) > 1 else 0
+    difference = large - small[:, None]
+    wins = (difference > 0).mean() + (difference == 0).mean() / 2
+    return {"d": (large.mean() - small.mean()) / pooled if pooled > 0 else np.nan, "wins": wins}
