@@ -184,11 +184,13 @@ def each(
     pairs: Pairs = PAIRS,
     widths: Sequence[int] = (24,),
     dataset: str = "auto",
+    steps: int = STEPS,
 ) -> list[T]:
     """Train the study's own networks again, and return what `look(population, split)` makes of each pair and seed.
 
     A population holds the networks of one pair and seed, a member per width, in float64; only the networks that are
-    asked for are trained. The results come pair by pair, seed by seed.
+    asked for are trained, by so many `steps`: with 0 they are at their start. The results come pair by pair, seed by
+    seed.
     """
     n_features = raw_training_images(dataset)[0].shape[1]
     # The stream of random numbers runs through all of the study's own widths and pairs; others come after them.
@@ -200,7 +202,7 @@ def each(
     def work(job: tuple[tuple[int, int], int]) -> T:
         pair, seed = job
         population, data = stream[seed][pair].select(wanted), split(pair, seed, dataset=dataset)
-        deque(descend(population, data.x_train, data.y_train), maxlen=0)
+        deque(descend(population, data.x_train, data.y_train, steps=steps), maxlen=0)
         return look(population, data)
 
     with one_thread_each() as pool:
