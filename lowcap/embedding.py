@@ -91,15 +91,16 @@ def quality(
     condition. `kept`: the share of the `k` neighbours in that one that are neighbours still. `free, how` as for `maps`.
     """
     first = next(iter(conditions))
-    names = conditions[first].members[["width", "seed"]].to_dict("records")
+    names: list[dict[Any, Any]] = conditions[first].members[["width", "seed"]].to_dict("records")
 
-    def look(member: int) -> list[dict[str, Any]]:
-        places, rows = _places(conditions, images, member, free, map, {**how, "seed": 100 * member}), []
+    def look(member: int) -> list[dict]:
+        places = _places(conditions, images, member, free, map, {**how, "seed": 100 * member})
+        rows = []
         for condition, place in places.items():
             (layer,) = layers(conditions[condition].select([member]), images)
             found = {"trust": trust(layer.seen, place, k), "moved": procrustes(places[first], place)}
             found["kept"] = shared_neighbours(places[first], place, k)
-            rows.append({"condition": condition, **names[member], **found})
+            rows.append({"condition": condition} | names[member] | found)
         return rows
 
     with workers() as pool:

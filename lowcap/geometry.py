@@ -19,6 +19,7 @@ from torch import Tensor
 
 from lowcap import pruning, replay
 from lowcap.errors import UserError
+from lowcap.evaluation import interval
 from lowcap.magnitude import start
 from lowcap.population import Population
 from lowcap.tasks import Task
@@ -134,6 +135,19 @@ WITHIN: dict[str, Callable[[Layer, int], float]] = {"silhouette": _silhouette, "
 MEASURES = (*BETWEEN, *WITHIN)
 
 
+def member(population: Population, width: int, seed: int) -> int:
+    """The position of the network of this width and seed. Raises UserError where there is none."""
+    have = list(zip(population.widths, population.seeds, strict=True))
+    if (width, seed) not in have:
+        there = f"width {_listed(population.widths)} and seed {_listed(population.seeds)}"
+        raise UserError(f"`width` and `seed` must be those of a network that was trained: {there}; got {width}, {seed}")
+    return have.index((width, seed))
+
+
+def _listed(numbers: list[int]) -> str:
+    return ", ".join(map(str, sorted(set(numbers))))
+
+
 def layers(population: Population, images: Images) -> Iterator[Layer]:
     """The hidden layer of each member, on the images."""
     labels = images.y_fit.numpy(), images.y.numpy()
@@ -168,6 +182,18 @@ def compare(
             rows.append({"condition": condition, **names.iloc[i], **found})
     counts = pd.concat([firing(population, images) for population in conditions.values()], ignore_index=True)
     return pd.DataFrame(rows).join(counts)
+
+
+def closer(rows: pd.DataFrame, condition: str, than: str = OTHER) -> pd.DataFrame:
+    """By how much each layer in one condition is closer to its own dense one than in another condition: a row per
+
+    measure of `BETWEEN`, `estimate, low, high` over the networks (`evaluation.interval`); above 0 is closer.
+    """
+    signs = pd.Series({name: -1 if name == "procrustes" else 1 for name in BETWEEN})
+    one, other = (
+        rows[rows["condition"] == name].set_index(["width", "seed"])[list(BETWEEN)] for name in (condition, than)
+    )
+    return ((one - other) * signs).apply(interval).T
 
 
 @torch.no_grad()
