@@ -1,4 +1,4 @@
-"""Speed of lowcap's training against others, in one run on one machine: `python -m benchmarks --help`."""
+"""Speed of lowcap against others, in one run on one machine: `python -m benchmarks --help`."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import platform
 from importlib.metadata import version
 from pathlib import Path
 
+from benchmarks.inside import measure_inside
 from benchmarks.measure import CASES, CORES, FEW, N_SEEDS, measure
 from benchmarks.prune import measure_pruning
 from lowcap.tasks import load_task, resolve
@@ -37,7 +38,7 @@ def report(results: dict) -> str:
         if product := case["product"]:
             rates = f"{product['ours_gflops']:.0f} of {product['product_gflops']:.0f} GFLOP/s"
             lines += [f"  {'share of matrix products':25}{'':8}{span(product)}  {rates}"]
-    return "\n".join([*lines, *pruning(results["pruning"])])
+    return "\n".join([*lines, *pruning(results["pruning"]), *inside(results["inside"])])
 
 
 def pruning(found: dict) -> list[str]:
@@ -50,6 +51,19 @@ def pruning(found: dict) -> list[str]:
         f"  {'lowcap':25}{seconds} s; target {found['target']} s, reached: {reached}",
         f"  {'PyTorch, one by one':25}{ratio} times ours, per network",
     ]
+
+
+def inside(jobs: list[dict]) -> list[str]:
+    """The lines on looking inside networks."""
+    lines = ["", "looking inside networks of width 24, in seconds (min to max)"]
+    for job in jobs:
+        seconds = "{median:.1f} ({min:.1f} to {max:.1f})".format(**job["seconds"])
+        ratio = "; one at a time {median:.1f} times as long".format(**job["ratio"]) if job["ratio"] else ""
+        reached = "yes" if job["reached"] else "no"
+        lines.append(
+            f"  {job['name']:15}{seconds:>22}; target {job['target']}, reached: {reached}{ratio}; {job['what']}"
+        )
+    return lines
 
 
 def line(rival: dict) -> str:
@@ -78,6 +92,7 @@ def main(arguments: list[str] | None = None) -> None:
     tasks = {case.classes: load_task(case.classes, dataset=dataset) for case in CASES}
     results["cases"] = [measure(case, tasks[case.classes], rounds, n_seeds) for case in CASES]
     results["pruning"] = measure_pruning(tasks[(4, 9)], rounds, n_seeds)
+    results["inside"] = measure_inside(tasks[(4, 9)], rounds, fast=options.fast)
     print(report(results))
     if dataset != "mnist":
         print(f"\nThe targets are for MNIST; this was {dataset}.")

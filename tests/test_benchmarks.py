@@ -82,7 +82,16 @@ def test_a_fast_run_measures_everyone_and_writes_it_down(
     assert pruning["ratio"]["min"] > 0
     assert pruning["same_sizes"]
     assert pruning["largest_difference"] < 1e-5
+    assert {job["name"]: job["target"] for job in found["inside"]} == {
+        "t-SNE map": 20,
+        "attribution": 60,
+        "corruption": 30,
+    }
+    for job in found["inside"]:
+        assert job["reached"] == (job["seconds"]["median"] <= job["target"])
+        assert (job["ratio"] is None) == (job["name"] == "t-SNE map")
     printed = capsys.readouterr().out
+    assert "12 kinds, 6 severities" in printed
     assert "pruning 22 networks to 20 levels" in printed
     assert all(rival["name"] in printed for rival in binary["rivals"])
     assert "The targets are for MNIST; this was digits." in printed
