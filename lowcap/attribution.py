@@ -39,7 +39,7 @@ class Settings:
     """
 
     steps: int = 16
-    samples: int = 24
+    samples: int = 32
     noise: float = 0.15
     epsilon: float = 0.1
     patch: int | None = None
@@ -117,14 +117,14 @@ def _smoothgrad(forward: Population, x: Tensor, target: int, settings: Settings)
 
 @torch.no_grad()
 def _finite_difference(forward: Population, x: Tensor, target: int, settings: Settings) -> Tensor:
-    units = forward.owner == target
-    w_in, w_out = forward.w_in[:, units], forward.w_out[units, 0]
-    before = torch.addmm(forward.b_in[units], x, w_in)  # (N, units)
+    units, exact = forward.owner == target, x.double()  # a sure network's probabilities differ in the last digits
+    w_in, w_out = forward.w_in[:, units].double(), forward.w_out[units, 0].double()
+    before = torch.addmm(forward.b_in[units].double(), exact, w_in)  # (N, units)
     after = (before[:, None] + settings.epsilon * w_in).relu_() @ w_out  # a pixel adds its weights: (N, D)
-    bias = forward.b_out[target, 0]
+    bias = forward.b_out[target, 0].double()
     change = ((after + bias).sigmoid() - (before.relu() @ w_out + bias).sigmoid()[:, None]).abs()
-    change = change - change.amin(1, keepdim=True)
-    return change / change.amax(1, keepdim=True).clamp(min=torch.finfo(change.dtype).tiny)
+    change -= change.amin(1, keepdim=True)
+    return (change / change.amax(1, keepdim=True).clamp(min=torch.finfo(change.dtype).tiny)).to(x)
 
 
 METHODS: dict[str, Callable[[Population, Tensor, int, Settings], Tensor]] = {

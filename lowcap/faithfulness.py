@@ -24,7 +24,7 @@ MEASURES = ("cosine", "cosine of sizes", "Spearman", "Spearman of sizes", "overl
 
 def cosine(a: Tensor, b: Tensor) -> Tensor:
     """Cosine of two maps `(..., D)`; 0 where one of them is zero."""
-    return torch.nn.functional.cosine_similarity(a, b, dim=-1, eps=0 if a.dtype == torch.float64 else 1e-30)
+    return torch.nn.functional.cosine_similarity(a, b, dim=-1, eps=1e-30)
 
 
 def spearman(a: Tensor, b: Tensor) -> Tensor:

@@ -33,7 +33,8 @@ def gallery(rows: Mapping[str, Row], *, unsigned: Sequence[str] = (), classes: S
             image = ax.imshow(_square(row[column][0]), vmax=limit, **scale)
             shown = image if signed else shown
             _outline(ax, row[column][1], INK if signed else "white")
-        line[0].set_ylabel(name.replace(" ", "\n", 1), rotation=0, ha="right", va="center", size=11)
+        label = name.replace(" ", "\n", 1) if len(name) > 9 else name
+        line[0].set_ylabel(label, rotation=0, ha="right", va="center", size=11)
     for ax, column in zip(axes[0], columns, strict=True):
         ax.set_title(column, loc="center", size=10.5)
     if shown is not None and classes:
