@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from numbers import Real
 from typing import Any
 
@@ -28,6 +29,12 @@ SIDE = 28  # of the images in whose pixels lengths are given
 vision = torchvision.transforms.functional
 
 
+@lru_cache(maxsize=64)  # many networks are looked at under the same noise; what is drawn is never changed in place
+def _block(sample: Callable[..., Tensor], columns: int, *seeds: int) -> Tensor:
+    state = int(np.random.SeedSequence(seeds).generate_state(1)[0])
+    return sample(BLOCK, columns, generator=torch.Generator().manual_seed(state))
+
+
 @dataclass(frozen=True)
 class Chance:
     """What is drawn for images `first` to `first + n`: the same for an image, whichever others it comes with."""
@@ -37,10 +44,8 @@ class Chance:
     n: int
 
     def _draw(self, sample: Callable[..., Tensor], columns: int, stream: int) -> Tensor:
-        parts = []
-        for block in range(self.first // BLOCK, math.ceil((self.first + self.n) / BLOCK)):
-            state = int(np.random.SeedSequence([self.noise_seed, stream, block]).generate_state(1)[0])
-            parts.append(sample(BLOCK, columns, generator=torch.Generator().manual_seed(state)))
+        blocks = range(self.first // BLOCK, math.ceil((self.first + self.n) / BLOCK))
+        parts = [_block(sample, columns, self.noise_seed, stream, block) for block in blocks]
         return torch.cat(parts)[self.first % BLOCK :][: self.n]
 
     def normal(self, x: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
-from matplotlib.colors import BoundaryNorm
+from matplotlib.colors import BoundaryNorm, LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator, ScalarFormatter
 
@@ -29,6 +29,12 @@ COLOURS |= {
     "magnitude × activation": BLUE,
     "magnitude × gradient": ORANGE,
 }
+COLOURS |= {"SGD": BLUE, "Adam": GREEN}
+COLOURS |= {"never fire": RED, "always fire": ORANGE, "joined": BLUE}
+SHADES = (("#bfe0f5", BLUE, "#002a45"), ("#fbe3b0", RED, "#5a1c00"))  # of class 0 and 1, from light to dark
+COLOURS |= {"gradient": BLUE, "SmoothGrad": SKY, "input x gradient": GREEN, "integrated gradients": RED,
+            "gradient SHAP": ORANGE, "occlusion": PINK, "finite difference": INK, "random order": "#999999",
+            "study, at its start": "#999999", "study": RED}  # fmt: skip
 MARKERS = ("o", "s", "D", "^", "v", "P", "X")
 STYLE: dict[Any, Any] = {
     "figure.dpi": 200,
@@ -179,6 +185,36 @@ def weight_histograms(data: pd.DataFrame, *, lowest: float = 1e-5) -> Figure:
         ax.set_xlabel("weight")
     fig.supylabel("share of the layer's weights")
     return fig
+
+
+def point_maps(
+    data: pd.DataFrame, axes: Sequence[Axes], *, by: str = "condition", size: float = 7, shared: bool = True
+) -> None:
+    """A map of the same images per value of `by`: class 0 as blue dots, class 1 as red triangles.
+
+    The shade of a point is its height in the first map, within its class, so that one can follow where images went.
+
+    Args:
+        data: the columns `by`, `image, label, x, y`, as of `embedding.maps`.
+        shared: whether all maps have the same limits; else each fills its own square.
+    """
+    _columns(data, by, "image", "label", "x", "y")
+    names = list(dict.fromkeys(data[by]))
+    first = data[data[by] == names[0]].set_index("image")
+    shade = first.groupby("label")["y"].rank(pct=True)
+    for ax, name in zip(axes, names, strict=False):
+        own = data[data[by] == name]
+        for label, marker in enumerate("o^"):
+            some = own[own["label"] == label]
+            cmap = LinearSegmentedColormap.from_list(str(label), SHADES[label])
+            style: dict[str, Any] = {"s": size, "marker": marker, "linewidths": 0, "vmin": 0, "vmax": 1}
+            ax.scatter(some["x"], some["y"], c=some["image"].map(shade), cmap=cmap, **style)
+        low, high = ((data if shared else own)[["x", "y"]].agg(end).to_numpy() for end in ("min", "max"))
+        middle, half = (low + high) / 2, 0.54 * (high - low).max()
+        ax.set(xlim=(middle[0] - half, middle[0] + half), ylim=(middle[1] - half, middle[1] + half))
+        ax.set(xticks=[], yticks=[], aspect="equal", facecolor="#f7f7f7")
+        ax.set_title(str(name), fontsize=10)
+        ax.spines[:].set_visible(False)
 
 
 def _columns(data: pd.DataFrame, *names: str) -> None:

@@ -43,12 +43,19 @@ def sweep(
     Raises:
         UserError: as `corrupt` does.
     """
+    return _sweep([(x, y, population)], kinds, noise_seed).drop(columns="number")
+
+
+def _sweep(jobs: Sequence[tuple[Tensor, Tensor, Population]], kinds: Kinds | None, noise_seed: int) -> pd.DataFrame:
+    """The rows of `sweep` for several populations: `number` says which. Images that are equal are corrupted once."""
     kinds = {kind: about.levels for kind, about in CORRUPTIONS.items()} if kinds is None else kinds
-    frames = []
-    for kind, severities in kinds.items():
-        for severity in severities:
-            changed = corrupt(x, kind, severity, noise_seed=noise_seed)
-            frames.append(scores(population, changed, y).assign(kind=kind, severity=float(severity)))
+    same = [i > 0 and torch.equal(x, jobs[i - 1][0]) for i, (x, _, _) in enumerate(jobs)]
+    frames, changed = [], jobs[0][0]
+    for kind, severity in ((kind, severity) for kind, severities in kinds.items() for severity in severities):
+        for i, (x, y, population) in enumerate(jobs):
+            if not same[i]:
+                changed = corrupt(x, kind, severity, noise_seed=noise_seed)
+            frames.append(scores(population, changed, y).assign(kind=kind, severity=float(severity), number=i))
     return pd.concat(frames, ignore_index=True)
 
 
@@ -128,11 +135,8 @@ def trained(
 
 def over_splits(networks: Networks, kinds: Kinds | None = None, *, noise_seed: int = 0) -> pd.DataFrame:
     """`sweep` of all networks on the test images: the column `split` is the split seed of their task."""
-    frames = []
-    for task, population in networks:
-        rows = sweep(population, task.x_test, task.y_test, kinds, noise_seed=noise_seed)
-        frames.append(rows.assign(split=task.split_seed))
-    return pd.concat(frames, ignore_index=True)
+    rows = _sweep([(task.x_test, task.y_test, population) for task, population in networks], kinds, noise_seed)
+    return rows.assign(split=rows.pop("number").map([task.split_seed for task, _ in networks].__getitem__))
 
 
 def seldom_lit(task: Task, below: float = 0.01) -> Tensor:

@@ -233,8 +233,77 @@ class Tracing(Parameters):
     rounds: int = _field(20, "times that each way of computing is timed", (2, 1000), "rounds", "a few seconds")
 
 
+class Geometry(Parameters):
+    """Chapter 6: geometry."""
+
+    dataset: Dataset = _field("auto", "where the images come from; auto takes MNIST if it is there")
+    pair: Pair = _field([4, 9], "the pair of classes", unit="classes")
+    width: int = _field(24, "width of the networks", (2, 1024), "units", _LINEAR)
+    seeds: Seeds = _field([0, 42, 78], "seeds of the study, one replica each", cost=_LINEAR)
+    n_seeds: int = _field(10, "networks per protocol, the seeds of the study first", (2, 100), "networks", _LINEAR)
+    sparsities: Shares = _field([0.5, 0.8, 0.9, 0.95, 0.99], "true sparsities", unit="fraction", cost=_LINEAR)
+    sparsity: float = _field(0.95, "the sparsity that is looked at closely", (0.01, 0.999), "fraction")
+    epochs: int = _field(20, "passes over the training images (more where they are few)", (1, 500), "epochs", _LINEAR)
+    lr: float = _field(0.05, "learning rate of SGD", (1e-6, 100.0), "per step")
+    tune_epochs: int = _field(3, "passes of fine-tuning after pruning", (1, 500), "epochs", _LINEAR)
+    n_images: int = _field(1000, "test images that the measures look at, at most", (50, 10000), "images", "quadratic")
+    n_points: int = _field(500, "test images in a map, at most", (50, 5000), "images", _LINEAR)
+    n_many: int = _field(200, "test images in each of the many maps, at most", (50, 2000), "images", _LINEAR)
+    perplexity: float = _field(30.0, "about how many neighbours t-SNE looks at", (2.0, 500.0), "images")
+    perplexities: Rates = _field([5.0, 30.0, 100.0], "values of it tried once", unit="images", cost=_LINEAR)
+    k: int = _field(10, "nearest neighbours that are looked at", (1, 100), "images")
+
+
+class Saliency(Parameters):
+    """Chapter 7: saliency."""
+
+    dataset: Dataset = _field("auto", "where the images come from; auto takes MNIST if it is there")
+    pair: Pair = _field([4, 9], "the pair of classes", unit="classes")
+    study_width: int = _field(48, "width of the study's networks", (1, 1024), "units", _LINEAR)
+    seeds: Seeds = _field([42, 0, 78, 1, 2, 3], "seeds of the study's networks; 42, 0 and 78 are its own", cost=_LINEAR)
+    width: int = _field(24, "width of the networks that are trained to the end", (1, 1024), "units", _LINEAR)
+    n_seeds: int = _field(10, "networks that are trained to the end", (2, 100), "networks", _LINEAR)
+    n_images: int = _field(500, "test images that are explained, at most", (20, 10000), "images", _LINEAR)
+    sparsities: Shares = _field([0.5, 0.8, 0.9, 0.95, 0.99], "true sparsities of the first layer", unit="fraction",
+                                cost=_LINEAR)  # fmt: skip
+    sparsity: float = _field(0.95, "the sparsity that is looked at closely", (0.01, 0.999), "fraction")
+    epochs: int = _field(20, "passes over the training images (more where they are few)", (1, 500), "epochs", _LINEAR)
+    lr: float = _field(0.05, "learning rate of SGD", (1e-6, 100.0), "per step")
+    tune_epochs: int = _field(3, "passes of fine-tuning after pruning", (1, 500), "epochs", _LINEAR)
+    epsilon: float = _field(0.1, "by how much the study's map raises a pixel", (1e-4, 1.0), "of a pixel's range")
+    top: float = _field(0.1, "share of the pixels that count as a map's brightest", (0.01, 0.99), "fraction")
+
+
+class Robustness(Parameters):
+    """Chapter 8: robustness."""
+
+    dataset: Dataset = _field("auto", "where the images come from; auto takes MNIST if it is there")
+    pair: Pair = _field([4, 9], "the pair that is looked at closely", unit="classes")
+    small: int = _field(24, "the narrower of the two widths that are compared", (1, 1024), "units", _LINEAR)
+    large: int = _field(64, "the wider of them", (1, 1024), "units", _LINEAR)
+    widths: Widths = _field([1, 2, 4, 8, 24, 64], "hidden widths", unit="units", cost=_LINEAR)
+    seeds: Seeds = _field([0, 42, 78], "seeds of the study, one replica each", cost=_LINEAR)
+    n_splits: int = _field(5, "splits into training and validation images", (1, 50), "splits", _LINEAR)
+    n_starts: int = _field(8, "networks per width and split", (2, 100), "networks", _LINEAR)
+    epochs: int = _field(12, "passes over the training images (more where they are few)", (1, 500), "epochs", _LINEAR)
+    lr: float = _field(0.05, "learning rate of SGD", (1e-6, 100.0), "per step")
+    sigma: float = _field(0.3, "standard deviation of the noise that decides", (0.01, 10.0), "of a pixel's range")
+    patch: int = _field(7, "side of the patch that decides", (1, 28), "pixels of 28")
+    matters: float = _field(0.005, "F1 that an effect has to exceed", (0.0, 1.0), "F1")
+    rare: Share = _field(0.01, "a pixel is seldom lit in fewer than this share of the images")
+    n_pairs: int = _field(45, "how many of the 45 pairs, the five of the study first", (1, 45), "pairs", _LINEAR)
+    pair_starts: int = _field(4, "networks per pair and width", (2, 100), "networks", _LINEAR)
+    pair_epochs: int = _field(5, "passes over the training images of each pair", (1, 500), "epochs", _LINEAR)
+    sparsities: Shares = _field([0.5, 0.8, 0.9, 0.95, 0.99], "true sparsities of the first layer", unit="fraction",
+                                cost=_LINEAR)  # fmt: skip
+    tune_epochs: int = _field(3, "passes of fine-tuning after pruning", (1, 500), "epochs", _LINEAR)
+    epsilon: float = _field(0.05, "how far an attack may move a pixel", (0.001, 1.0), "of a pixel's range")
+    n_attacked: int = _field(300, "test images that are attacked, at most", (10, 10000), "images", _LINEAR)
+
+
 SCHEMAS: dict[str, type[Parameters]] = {"01-replay": Replay, "02-capacity": Capacity, "03-magnitude": Magnitude,
-                                        "04-threshold": Threshold, "05-tracing": Tracing}  # fmt: skip
+                                        "04-threshold": Threshold, "05-tracing": Tracing, "06-geometry": Geometry,
+                                        "07-saliency": Saliency, "08-robustness": Robustness}  # fmt: skip
 
 # Small enough to try a whole chapter in seconds, on the bundled digits; the numbers it gives mean nothing.
 FAST: dict[str, dict[str, Any]] = {
@@ -248,4 +317,12 @@ FAST: dict[str, dict[str, Any]] = {
                      "mlp_seeds": 2, "high_percentile": 0.8, "batch_size": 256},
     "05-tracing": {"width": 24, "widths": [8, 24], "n_seeds": 2, "epochs": 2, "tune_epochs": 1, "target": 0.8,
                    "shares": [0.5], "rounds": 2},
+    "06-geometry": {"width": 8, "seeds": [0, 42], "n_seeds": 3, "sparsities": [0.5, 0.9], "sparsity": 0.9, "epochs": 4,
+                    "tune_epochs": 1, "n_images": 60, "n_points": 50, "n_many": 50, "perplexities": [5.0, 15.0],
+                    "k": 5},
+    "07-saliency": {"study_width": 8, "seeds": [42, 0], "width": 8, "n_seeds": 3, "n_images": 40, "epochs": 4,
+                    "sparsities": [0.5, 0.9], "sparsity": 0.9, "tune_epochs": 1},
+    "08-robustness": {"small": 8, "large": 24, "widths": [2, 8, 24], "seeds": [0, 42], "n_splits": 2, "n_starts": 3,
+                      "epochs": 2, "n_pairs": 5, "pair_starts": 3, "pair_epochs": 1, "sparsities": [0.5, 0.9],
+                      "tune_epochs": 1, "n_attacked": 60},
 }  # fmt: skip
