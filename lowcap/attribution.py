@@ -8,6 +8,7 @@ caller's random state nor the other images of a batch play a part.
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -15,13 +16,16 @@ from typing import Any
 
 import numpy as np
 import torch
-from captum.attr import GradientShap, InputXGradient, IntegratedGradients, NoiseTunnel, Occlusion, Saliency
 from torch import Tensor
 
 from lowcap.errors import UserError
 from lowcap.population import Population
 from lowcap.pruning import one_of
 from lowcap.training import one_thread_each
+
+with warnings.catch_warnings():
+    warnings.filterwarnings("ignore", "IProgress not found")  # a progress bar that nobody asked for has no widgets
+    from captum.attr import GradientShap, InputXGradient, IntegratedGradients, NoiseTunnel, Occlusion, Saliency
 
 BATCH = 64  # images at a time; each becomes dozens of rows
 

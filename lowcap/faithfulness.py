@@ -10,14 +10,15 @@ from typing import Any
 
 import pandas as pd
 import torch
-from captum.metrics import infidelity, infidelity_perturb_func_decorator, sensitivity_max
 from scipy.stats import rankdata
 from torch import Tensor
 
-from lowcap.attribution import DEFAULT, LOCAL, Settings, attribute
+from lowcap.attribution import DEFAULT, LOCAL, Settings, attribute  # before Captum, which it keeps quiet
 from lowcap.population import Population
 from lowcap.pruning import fraction
 from lowcap.training import one_thread_each
+
+from captum.metrics import infidelity, infidelity_perturb_func_decorator, sensitivity_max  # isort: skip
 
 MEASURES = ("cosine", "cosine of sizes", "Spearman", "Spearman of sizes", "overlap")
 
