@@ -234,6 +234,7 @@ def test_points_are_shaded_by_their_height_in_the_first_map() -> None:
     figures.point_maps(data, axes)
     assert [ax.get_title() for ax in axes] == ["a", "b"]
     assert all(np.allclose(ax.collections[0].get_array(), [1, 1 / 3, 2 / 3]) for ax in axes)
+    assert axes[0].get_xlim() == axes[1].get_xlim()
 
 
 @pytest.mark.mnist
