@@ -43,7 +43,7 @@ class Settings:
     """
 
     steps: int = 16
-    samples: int = 32
+    samples: int = 48
     noise: float = 0.15
     epsilon: float = 0.1
     patch: int | None = None
