@@ -110,6 +110,16 @@ def test_no_two_networks_share_a_start_and_each_is_trained_on_its_split(networks
     assert rows.groupby(["split", "kind", "severity"]).size().eq(6).all()
 
 
+def test_populations_of_different_images_are_each_corrupted_on_their_own(networks: robustness.Networks) -> None:
+    other = load_task((3, 8), dataset="digits", split_seed=7)
+    jobs = [*networks, (other, networks[0][1]), networks[0]]
+    rows = robustness.over_splits(jobs, SOME)
+    for task, population in jobs[1:]:
+        alone = robustness.sweep(population, task.x_test, task.y_test, SOME)
+        mine = rows[rows["split"] == task.split_seed].drop_duplicates(["kind", "severity", "width", "seed"])
+        assert mine["f1"].tolist() == alone["f1"].tolist()
+
+
 def test_weights_that_are_never_fed_can_be_zeroed_before_or_after_training(networks: robustness.Networks) -> None:
     tasks = [task for task, _ in networks]
     dead = [~task.live for task in tasks]
