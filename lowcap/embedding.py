@@ -6,19 +6,15 @@ network start from the map of the network before, and are turned onto it.
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from scipy.linalg import orthogonal_procrustes
 from sklearn.manifold import TSNE, trustworthiness
-from threadpoolctl import threadpool_limits
 
-from lowcap.geometry import Images, fewer, layers, procrustes, shared_neighbours
+from lowcap.geometry import Images, fewer, layers, procrustes, shared_neighbours, workers
 from lowcap.population import Population
 
 
@@ -112,14 +108,3 @@ def trust(x: np.ndarray, place: np.ndarray, k: int = 10) -> float:
     none in the layer (Venna and Kaski 2001). Raises UserError where `k` is not below half of the images."""
     fewer("k", k, len(x) / 2)
     return float(trustworthiness(x, place, n_neighbors=k))
-
-
-@contextmanager
-def workers() -> Iterator[ThreadPoolExecutor]:
-    """One thread per core, each of which fits its own maps: one map on all cores spends them on waiting."""
-    with ThreadPoolExecutor(_cores(), initializer=threadpool_limits, initargs=(1, "openmp")) as pool:
-        yield pool
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -6,7 +6,10 @@ map has flattened. Everything takes activations `(N, units)` of one network on `
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +18,7 @@ import pandas as pd
 import torch
 from sklearn.linear_model import RidgeClassifier
 from sklearn.metrics import silhouette_score
+from threadpoolctl import threadpool_limits
 from torch import Tensor
 
 from lowcap import pruning, replay
@@ -148,6 +152,17 @@ def _listed(numbers: list[int]) -> str:
     return ", ".join(map(str, sorted(set(numbers))))
 
 
+@contextmanager
+def workers() -> Iterator[ThreadPoolExecutor]:
+    """One thread per core, each with a layer or a map of its own: all cores on one of them would mostly wait."""
+    with ThreadPoolExecutor(_cores(), initializer=threadpool_limits, initargs=(1, "openmp")) as pool:
+        yield pool
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def layers(population: Population, images: Images) -> Iterator[Layer]:
     """The hidden layer of each member, on the images."""
     labels = images.y_fit.numpy(), images.y.numpy()
@@ -173,13 +188,18 @@ def compare(
     for name in measures:
         pruning.one_of("measures", name, MEASURES)
     pruning.one_of("reference condition", DENSE, conditions)
-    reference, rows = list(layers(conditions[DENSE], images)), []
-    names = conditions[DENSE].members[["width", "seed"]]
-    for condition, population in conditions.items():
-        for i, layer in enumerate(layers(population, images)):
-            found = {name: BETWEEN[name](reference[i].seen, layer.seen, k) for name in measures if name in BETWEEN}
-            found |= {name: WITHIN[name](layer, k) for name in measures if name in WITHIN}
-            rows.append({"condition": condition, **names.iloc[i], **found})
+    names = conditions[DENSE].members[["width", "seed"]].to_dict("records")
+    reference = list(zip(names, layers(conditions[DENSE], images), strict=True))
+    jobs = [(c, *pair) for c, one in conditions.items() for pair in zip(reference, layers(one, images), strict=True)]
+
+    def row(job: tuple[str, tuple[dict, Layer], Layer]) -> dict:
+        condition, (name, dense), layer = job
+        found = {measure: BETWEEN[measure](dense.seen, layer.seen, k) for measure in measures if measure in BETWEEN}
+        found |= {measure: WITHIN[measure](layer, k) for measure in measures if measure in WITHIN}
+        return {"condition": condition} | name | found
+
+    with workers() as pool:
+        rows = list(pool.map(row, jobs))
     counts = pd.concat([firing(population, images) for population in conditions.values()], ignore_index=True)
     return pd.DataFrame(rows).join(counts)
 
