@@ -259,8 +259,8 @@ class Saliency(Parameters):
 
     dataset: Dataset = _field("auto", "where the images come from; auto takes MNIST if it is there")
     pair: Pair = _field([4, 9], "the pair of classes", unit="classes")
-    study_width: int = _field(48, "width of the study's networks", (1, 1024), "units", _LINEAR)
-    seeds: Seeds = _field([42, 0, 78, 1, 2, 3], "seeds of the study's networks; 42, 0 and 78 are its own", cost=_LINEAR)
+    study_width: int = _field(48, "width of the networks of the study", (1, 1024), "units", _LINEAR)
+    seeds: Seeds = _field([42, 0, 78, 1, 2, 3], "seeds of its networks; 42, 0 and 78 are its own", cost=_LINEAR)
     width: int = _field(24, "width of the networks that are trained to the end", (1, 1024), "units", _LINEAR)
     n_seeds: int = _field(10, "networks that are trained to the end", (2, 100), "networks", _LINEAR)
     n_images: int = _field(500, "test images that are explained, at most", (20, 10000), "images", _LINEAR)
@@ -270,8 +270,8 @@ class Saliency(Parameters):
     epochs: int = _field(20, "passes over the training images (more where they are few)", (1, 500), "epochs", _LINEAR)
     lr: float = _field(0.05, "learning rate of SGD", (1e-6, 100.0), "per step")
     tune_epochs: int = _field(3, "passes of fine-tuning after pruning", (1, 500), "epochs", _LINEAR)
-    epsilon: float = _field(0.1, "by how much the study's map raises a pixel", (1e-4, 1.0), "of a pixel's range")
-    top: float = _field(0.1, "share of the pixels that count as a map's brightest", (0.01, 0.99), "fraction")
+    epsilon: float = _field(0.1, "by how much the map of the study raises a pixel", (1e-4, 1.0), "of a pixel's range")
+    top: float = _field(0.1, "share of the pixels that count as the brightest of a map", (0.01, 0.99), "fraction")
 
 
 class Robustness(Parameters):
