@@ -147,6 +147,11 @@ def test_hints_are_those_of_each_image(trained: Population, task: Task) -> None:
     assert one["certainty"].tolist() == pytest.approx(logit.abs().tolist(), abs=1e-5)
     own = attribute(trained, task.x_test[[3]], 1).abs()[0]
     assert one.loc[3, "mass on ink"] == pytest.approx(float(own[task.x_test[3] > 0].sum() / own.sum()), abs=1e-5)
+    with torch.no_grad():
+        same = (trained(task.x_train[:1000])[:, 1] > 0) == (logit[3] > 0)
+    usual = attribute(trained, task.x_train[:1000], 1)[same].mean(0)
+    cosine = torch.nn.functional.cosine_similarity(attribute(trained, task.x_test[[3]], 1)[0], usual, dim=0)
+    assert one.loc[3, "likeness"] == pytest.approx(float(cosine), abs=1e-5)
     top = own[task.live].sort(descending=True).values[: int(task.live.sum()) // 10]
     assert one.loc[3, "concentration"] == pytest.approx(float(top.sum() / own.sum()), abs=1e-5)
     assert rows.query("method == 'input x gradient'")["mass on ink"].to_numpy() == pytest.approx(1, abs=1e-5)
