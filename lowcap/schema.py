@@ -260,7 +260,9 @@ class Saliency(Parameters):
     dataset: Dataset = _field("auto", "where the images come from; auto takes MNIST if it is there")
     pair: Pair = _field([4, 9], "the pair of classes", unit="classes")
     study_width: int = _field(48, "width of the networks of the study", (1, 1024), "units", _LINEAR)
-    seeds: Seeds = _field([42, 0, 78, 1, 2, 3], "seeds of its networks; 42, 0 and 78 are its own", cost=_LINEAR)
+    seeds: Seeds = _field(
+        [42, 0, 78, 1, 2, 3, 4, 5, 6, 7], "seeds of its networks; 42, 0 and 78 are its own", cost=_LINEAR
+    )
     width: int = _field(24, "width of the networks that are trained to the end", (1, 1024), "units", _LINEAR)
     n_seeds: int = _field(10, "networks that are trained to the end", (2, 100), "networks", _LINEAR)
     n_images: int = _field(500, "test images that are explained, at most", (20, 10000), "images", _LINEAR)
