@@ -1,0 +1,215 @@
+"""Explorables: elements of a page that compute in the reader's browser, with data from the run that made the page.
+
+`book/static/explorables/` holds their code. What a cell shows works by itself in JupyterLab; for the site,
+`lowcap.book.assets` puts code and data into files of their own. Weights travel as float16, so every number that stands
+beside a live one is computed here from the rounded weights.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import zlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from lowcap import pruning
+from lowcap.claimbox import show as display
+from lowcap.evaluation import evaluate
+from lowcap.population import Population
+from lowcap.tasks import Task
+from lowcap.training import PUBLISHED, Recipe, train
+
+CODE = Path(__file__).resolve().parents[1] / "book" / "static" / "explorables"
+FILES = ("network.js", "core.js", "train-yourself.js", "prune-yourself.js", "draw-digit.js")
+STYLE = "explorables.css"
+KINDS = {"u1": np.uint8, "u2": np.uint8, "float16": np.float16, "float32": np.float32}
+SHADES = 3  # training digits travel in four shades of grey: 0 to 3
+Parts = Mapping[str, tuple[str, Any]]
+
+
+@dataclass(frozen=True)
+class Blob:
+    """Named numbers, deflated, as base64 `text`; `name` is a hash of them, `parts` name -> [kind, count]."""
+
+    name: str
+    text: str
+    parts: dict[str, tuple[str, int]]
+
+    @classmethod
+    def of(cls, parts: Parts) -> Blob:
+        """Pack arrays, each with its kind: u1 (whole numbers to 255), u2 (to 3), float16 or float32."""
+        flat = {name: (kind, np.ravel(values).astype(KINDS[kind])) for name, (kind, values) in parts.items()}
+        raw = b"".join((_four_in_one(v) if kind == "u2" else v).tobytes() for kind, v in flat.values())
+        counts = {name: (kind, len(values)) for name, (kind, values) in flat.items()}
+        text = base64.b64encode(zlib.compress(raw, 9)).decode()
+        return cls(hashlib.sha256(raw).hexdigest()[:16], text, counts)
+
+    @property
+    def reference(self) -> dict[str, Any]:
+        """What an element needs to find the blob and take it apart."""
+        return {"name": self.name, "parts": self.parts}
+
+
+def _four_in_one(values: np.ndarray) -> np.ndarray:
+    quads = np.pad(values, (0, -len(values) % 4)).reshape(-1, 4)
+    return (quads << np.array([6, 4, 2, 0], dtype=np.uint8)).sum(1).astype(np.uint8)
+
+
+def show(element: str, data: Mapping[str, Any], blobs: Iterable[Blob], fallback: pd.DataFrame, *, front: bool = False):
+    """Display the custom element `element` with its data; readers without JavaScript see the table `fallback`.
+
+    `front` offers it to the front page too (`{include} _generated/ELEMENT.md`).
+    """
+    table = fallback.to_html(border=0, classes="dataframe")
+    html = (
+        f'<{element} class="explorable"><script type="application/json">{_json(data)}</script>'
+        f'<div class="x-fallback"><p>{escape(str(data["fallback"]))}</p>{table}</div></{element}>'
+    )
+    html += "".join(f'<script type="text/plain" data-blob="{blob.name}">{blob.text}</script>' for blob in blobs)
+    code = "\n".join((CODE / name).read_text("utf-8") for name in FILES)
+    style = (CODE.parent / STYLE).read_text("utf-8")
+    html += f"<style data-library>{style}</style><script data-library>{code}</script>"
+    text = f"{data['fallback']}\n{fallback.to_string()}"
+    display({"text/html": html, "text/plain": text}, {"lowcap": {"explorable": element, "front": front}})
+
+
+def _json(data: Mapping[str, Any]) -> str:
+    return json.dumps(data, separators=(",", ":"), ensure_ascii=False).replace("<", "\\u003c")
+
+
+@torch.no_grad()
+def rounded(population: Population, kind: str = "float16") -> Population:
+    """A copy with the weights that the page gets: single precision, rounded to `kind`."""
+    copy = population.select(range(len(population)))
+    for weights in copy.parameters():
+        weights.copy_(weights.to(getattr(torch, kind)))
+    return copy
+
+
+def weights(population: Population, member: int) -> np.ndarray:
+    """All weights of one member in the page's order: first layer pixel by pixel, biases, second layer, bias."""
+    one = population.select([member])
+    return np.concatenate([p.detach().numpy().ravel() for p in (one.w_in, one.b_in, one.w_out, one.b_out)])
+
+
+def shades(x: Tensor, top: int) -> np.ndarray:
+    """Images as whole numbers from 0 to `top`."""
+    return (x * top).round().numpy().astype(np.uint8)
+
+
+def top_of(task: Task) -> int:
+    """The brightest pixel in the files of the task's dataset: with it, whole numbers hold the images exactly."""
+    return 16 if task.dataset == "digits" else 255
+
+
+def _about(task: Task, key: str, fallback: str) -> dict[str, Any]:
+    return {"key": key, "pair": list(task.classes), "side": task.image_shape[0], "fallback": fallback}
+
+
+def train_yourself(task: Task, widths: Sequence[int], *, n_train: int = 2000, n_test: int = 500, starts: int = 5) -> None:
+    """Let the reader train a network on some digits of the task, beside the published protocol on the same ones."""
+    small = _sample(task, n_train, n_test)
+    at = sorted({0, *np.geomspace(1, PUBLISHED.epochs, 16).round().astype(int).tolist()})
+    rows: list[pd.DataFrame] = []
+
+    def look(step: int, now: Population) -> None:
+        if step in at:
+            scores = evaluate(now, small.x_test, small.y_test)
+            loss = evaluate(now, small.x_train, small.y_train)["loss"]
+            rows.append(scores.assign(loss=loss, step=step))
+
+    population = Population.grid(widths, range(starts), n_features=task.n_features, init=PUBLISHED.init)
+    train(population, small, PUBLISHED, on_epoch=look)
+    median = pd.concat(rows).groupby(["width", "step"])[["f1", "loss"]].median()
+    curves = {int(w): {n: median.loc[w, n].round(4).tolist() for n in ("f1", "loss")} for w in widths}
+    pixels = np.concatenate([shades(x, SHADES) for x in (small.x_train, small.x_test)])
+    digits = Blob.of({"pixels": ("u2", pixels), "labels": ("u1", torch.cat([small.y_train, small.y_test]))})
+    text = f"F1 on {len(small.y_test)} test digits by the published protocol, from the run that made this page."
+    data = _about(task, "train", text) | {"digits": digits.reference, "top": SHADES, "n": len(small.y_train)}
+    data |= {"widths": list(widths), "width": min((w for w in widths if w > 1), default=widths[0])}
+    data["published"] = {"rate": PUBLISHED.lr, "steps": PUBLISHED.epochs, "starts": starts, "at": at, "curves": curves}
+    shown = median["f1"].unstack("step")[[at[-1]]].set_axis([f"F1 after {at[-1]} steps"], axis=1)
+    show("train-yourself", data, [digits], shown.rename_axis("hidden neurons").round(3))
+
+
+def _sample(task: Task, n_train: int, n_test: int) -> Task:
+    """The task with fewer images, in four shades: the first training images, test images from all over."""
+    spread = np.linspace(0, len(task.y_test) - 1, min(n_test, len(task.y_test))).astype(int)
+    few = {"x_train": task.x_train[:n_train], "x_test": task.x_test[spread]}
+    few = {name: torch.from_numpy(shades(x, SHADES)) / SHADES for name, x in few.items()}
+    labels = {"y_train": task.y_train[:n_train], "y_test": task.y_test[spread]}
+    return replace(task, **few, **labels, live=few["x_train"].any(0))
+
+
+def prune_yourself(
+    population: Population, task: Task, tune: Recipe, *, levels: Sequence[float], tuned: Sequence[float]
+) -> None:
+    """Let the reader prune the population's first network, judged on all test images of the pair.
+
+    The run's own scores at `levels` stand beside the live ones; `fine-tuned` are networks that were trained on by
+    `tune` after their first layer was pruned to each of the levels `tuned`.
+    """
+    dense, test = rounded(population.select([0])), (task.x_test, task.y_test)
+    first = pruning.rank(dense, scope="first")
+    rankings = {
+        "first": first,
+        "network": pruning.rank(dense, scope="network"),
+        "layer": pruning.rank(dense, scope="layer"),
+        "random": replace(first, ranks=(_scattered(dense.w_in.shape), first.ranks[1])),
+    }
+    curves = {
+        name: _curve(pruning.one_shot(dense, levels, *test, ranking=ranking)) for name, ranking in rankings.items()
+    }
+    parts: dict[str, tuple[str, Any]] = {"dense": ("float16", weights(dense, 0))}
+    small = {level: rounded(train(first.prune(level), task, tune, order_seed=1)) for level in tuned}
+    for level, one in small.items():
+        kept = first.prune(level).mask_in.flatten().numpy()
+        values = weights(one, 0)
+        parts[f"tuned {level:g}"] = ("float16", np.concatenate([values[: len(kept)][kept], values[len(kept) :]]))
+    curves["tuned"] = [[level, float(evaluate(one, *test)["f1"].iloc[0])] for level, one in small.items()]
+    nets = Blob.of(parts)
+    digits = Blob.of({"pixels": ("u1", shades(task.x_test, top_of(task))), "labels": ("u1", task.y_test)})
+    text = f"F1 on the {len(task.y_test):,} test digits by sparsity, from the run that made this page."
+    data = _about(task, "prune", text) | {"digits": digits.reference, "nets": nets.reference, "top": top_of(task)}
+    data |= {"width": dense.widths[0], "curves": curves, "tuned": [float(level) for level in tuned]}
+    table = pd.DataFrame({name: dict(curve) for name, curve in curves.items()}).T.rename_axis("method")
+    chosen = [level for level in (0.0, 0.5, 0.8, 0.9, 0.95, 0.98) if level in table]
+    shown = table[chosen].set_axis([f"{100 * level:g} %" for level in chosen], axis=1).round(3).fillna("–")
+    show("prune-yourself", data, [nets, digits], shown)
+
+
+def _curve(rows: pd.DataFrame) -> list[list[float]]:
+    return rows[["level", "f1"]].to_numpy().tolist()
+
+
+def _scattered(shape: Sequence[int]) -> Tensor:
+    """Ranks in an order that looks random and that the page can repeat: by the last step of MurmurHash3."""
+    h = np.arange(np.prod(shape), dtype=np.uint32)
+    for shift, factor in ((16, 0x85EBCA6B), (13, 0xC2B2AE35), (16, 1)):
+        h = (h ^ (h >> np.uint32(shift))) * np.uint32(factor)
+    return pruning.ranks_of(torch.from_numpy(h.astype(np.int64))).view(*shape)
+
+
+def draw_digit(population: Population, task: Task, *, n_examples: int = 12, front: bool = False) -> None:
+    """Let the reader draw a digit, and have all networks of the population answer; it starts on a test digit."""
+    nets = rounded(population)
+    picked = torch.cat([torch.where(task.y_test == c)[0][: n_examples // 2] for c in (0, 1)]).view(2, -1).T.flatten()
+    x, y = task.x_test[picked], task.y_test[picked]
+    scores = evaluate(nets, task.x_test, task.y_test)
+    examples = Blob.of({"pixels": ("u1", shades(x, top_of(task))), "labels": ("u1", y)})
+    blob = Blob.of({str(i): ("float16", weights(nets, i)) for i in range(len(nets))})
+    text = f"F1 of the networks on the {len(task.y_test):,} test digits, from the run that made this page."
+    data = _about(task, "draw", text) | {"digits": examples.reference, "nets": blob.reference, "top": top_of(task)}
+    data |= {"widths": nets.widths, "f1": scores["f1"].round(4).tolist(), "box": 20 if data["side"] == 28 else data["side"]}
+    shown = scores[["width", "f1"]].set_axis(["hidden neurons", "F1"], axis=1).set_index("hidden neurons").round(3)
+    show("draw-digit", data, [blob, examples], shown, front=front)
