@@ -1,8 +1,8 @@
 """Explorables: elements of a page that compute in the reader's browser, with data from the run that made the page.
 
 `book/static/explorables/` holds their code. What a cell shows works by itself in JupyterLab; for the site,
-`lowcap.book.assets` puts code and data into files of their own. Weights travel as float16, so every number that stands
-beside a live one is computed here from the rounded weights.
+`lowcap.book.assets` puts code and data into files of their own. First layers travel rounded to 16 bits, so every number
+that stands beside a live one is computed here from the rounded weights.
 """
 
 from __future__ import annotations
@@ -32,27 +32,40 @@ from lowcap.training import PUBLISHED, Recipe, train
 CODE = Path(__file__).resolve().parents[1] / "book" / "static" / "explorables"
 FILES = ("network.js", "core.js", "train-yourself.js", "prune-yourself.js", "draw-digit.js")
 STYLE = "explorables.css"
-KINDS = {"u1": np.uint8, "u2": np.uint8, "float16": np.float16, "float32": np.float32}
+KINDS = {"u1": np.uint8, "u2": np.uint8, "fixed16": np.float64, "float32": np.float32}
+MIDDLE = 32767.5  # what is taken from a whole number of 16 bits; not itself whole, so that no weight becomes zero
 SHADES = 3  # training digits travel in four shades of grey: 0 to 3
 Parts = Mapping[str, tuple[str, Any]]
 
 
 @dataclass(frozen=True)
 class Blob:
-    """Named numbers, deflated, as base64 `text`; `name` is a hash of them, `parts` name -> [kind, count]."""
+    """Named numbers, deflated, as base64 `text`; `name` is a hash of them, `parts` name -> [kind, count, scale].
+
+    Names must not be whole numbers: JavaScript would put those first.
+    """
 
     name: str
     text: str
-    parts: dict[str, tuple[str, int]]
+    parts: dict[str, tuple[str, int, float]]
 
     @classmethod
     def of(cls, parts: Parts) -> Blob:
-        """Pack arrays, each with its kind: u1 (whole numbers to 255), u2 (to 3), float16 or float32."""
-        flat = {name: (kind, np.ravel(values).astype(KINDS[kind])) for name, (kind, values) in parts.items()}
-        raw = b"".join((_four_in_one(v) if kind == "u2" else v).tobytes() for kind, v in flat.values())
-        counts = {name: (kind, len(values)) for name, (kind, values) in flat.items()}
+        """Pack arrays, each with its kind: u1 (whole numbers to 255), u2 (to 3), fixed16 (see `fixed`) or float32."""
+        raw, about = b"", {}
+        for name, (kind, given) in parts.items():
+            values, scale = np.ravel(given).astype(KINDS[kind]), 1.0
+            about[name] = (kind, len(values), scale)
+            if kind == "u2":
+                quads = np.pad(values, (0, -len(values) % 4)).reshape(-1, 4)
+                values = (quads << np.array([6, 4, 2, 0], dtype=np.uint8)).sum(1).astype(np.uint8)
+            elif kind == "fixed16":
+                codes, scale = fixed(values)
+                values = codes.view(np.uint8).reshape(-1, 2).T  # all low bytes, then all high ones: packs better
+                about[name] = (kind, len(codes), scale)
+            raw += values.tobytes()
         text = base64.b64encode(zlib.compress(raw, 9)).decode()
-        return cls(hashlib.sha256(raw).hexdigest()[:16], text, counts)
+        return cls(hashlib.sha256(raw + repr(about).encode()).hexdigest()[:16], text, about)
 
     @property
     def reference(self) -> dict[str, Any]:
@@ -60,9 +73,10 @@ class Blob:
         return {"name": self.name, "parts": self.parts}
 
 
-def _four_in_one(values: np.ndarray) -> np.ndarray:
-    quads = np.pad(values, (0, -len(values) % 4)).reshape(-1, 4)
-    return (quads << np.array([6, 4, 2, 0], dtype=np.uint8)).sum(1).astype(np.uint8)
+def fixed(values: np.ndarray) -> tuple[np.ndarray, float]:
+    """Numbers as whole numbers of 16 bits and a scale: a number is `(whole - MIDDLE) * scale`."""
+    scale = float(np.abs(values).max(initial=0)) / MIDDLE or 1.0
+    return np.round(values / scale + MIDDLE).clip(0, 65535).astype("<u2"), scale
 
 
 def show(element: str, data: Mapping[str, Any], blobs: Iterable[Blob], fallback: pd.DataFrame, *, front: bool = False):
@@ -88,11 +102,14 @@ def _json(data: Mapping[str, Any]) -> str:
 
 
 @torch.no_grad()
-def rounded(population: Population, kind: str = "float16") -> Population:
-    """A copy with the weights that the page gets: single precision, rounded to `kind`."""
+def rounded(population: Population) -> Population:
+    """A copy with the weights that the page gets; what is zero stays zero."""
     copy = population.select(range(len(population)))
-    for weights in copy.parameters():
-        weights.copy_(weights.to(getattr(torch, kind)))
+    for member in range(len(copy)):
+        units = copy.owner == member
+        own = copy.w_in[:, units].double().numpy()
+        codes, scale = fixed(own)
+        copy.w_in[:, units] = torch.from_numpy(np.where(own == 0, 0, (codes - MIDDLE) * scale)).float()
     return copy
 
 
@@ -100,6 +117,13 @@ def weights(population: Population, member: int) -> np.ndarray:
     """All weights of one member in the page's order: first layer pixel by pixel, biases, second layer, bias."""
     one = population.select([member])
     return np.concatenate([p.detach().numpy().ravel() for p in (one.w_in, one.b_in, one.w_out, one.b_out)])
+
+
+def _packed(name: str, population: Population, member: int = 0) -> dict[str, tuple[str, Any]]:
+    """A network, as it was trained, as two parts of a blob: what is left of its first layer, and the rest."""
+    values = weights(population, member)
+    n = population.n_features * population.widths[member]
+    return {name: ("fixed16", values[:n][values[:n] != 0]), f"{name} rest": ("float32", values[n:])}
 
 
 def shades(x: Tensor, top: int) -> np.ndarray:
@@ -116,7 +140,9 @@ def _about(task: Task, key: str, fallback: str) -> dict[str, Any]:
     return {"key": key, "pair": list(task.classes), "side": task.image_shape[0], "fallback": fallback}
 
 
-def train_yourself(task: Task, widths: Sequence[int], *, n_train: int = 2000, n_test: int = 500, starts: int = 5) -> None:
+def train_yourself(
+    task: Task, widths: Sequence[int], *, n_train: int = 2000, n_test: int = 500, starts: int = 5
+) -> None:
     """Let the reader train a network on some digits of the task, beside the published protocol on the same ones."""
     small = _sample(task, n_train, n_test)
     at = sorted({0, *np.geomspace(1, PUBLISHED.epochs, 16).round().astype(int).tolist()})
@@ -170,13 +196,11 @@ def prune_yourself(
     curves = {
         name: _curve(pruning.one_shot(dense, levels, *test, ranking=ranking)) for name, ranking in rankings.items()
     }
-    parts: dict[str, tuple[str, Any]] = {"dense": ("float16", weights(dense, 0))}
-    small = {level: rounded(train(first.prune(level), task, tune, order_seed=1)) for level in tuned}
-    for level, one in small.items():
-        kept = first.prune(level).mask_in.flatten().numpy()
-        values = weights(one, 0)
-        parts[f"tuned {level:g}"] = ("float16", np.concatenate([values[: len(kept)][kept], values[len(kept) :]]))
-    curves["tuned"] = [[level, float(evaluate(one, *test)["f1"].iloc[0])] for level, one in small.items()]
+    parts, curves["tuned"] = _packed("dense", population), []
+    for level in tuned:
+        small = train(first.prune(level), task, tune, order_seed=1)
+        parts |= _packed(f"tuned {level:g}", small)
+        curves["tuned"].append([level, float(evaluate(rounded(small), *test)["f1"].iloc[0])])
     nets = Blob.of(parts)
     digits = Blob.of({"pixels": ("u1", shades(task.x_test, top_of(task))), "labels": ("u1", task.y_test)})
     text = f"F1 on the {len(task.y_test):,} test digits by sparsity, from the run that made this page."
@@ -184,8 +208,8 @@ def prune_yourself(
     data |= {"width": dense.widths[0], "curves": curves, "tuned": [float(level) for level in tuned]}
     table = pd.DataFrame({name: dict(curve) for name, curve in curves.items()}).T.rename_axis("method")
     chosen = [level for level in (0.0, 0.5, 0.8, 0.9, 0.95, 0.98) if level in table]
-    shown = table[chosen].set_axis([f"{100 * level:g} %" for level in chosen], axis=1).round(3).fillna("–")
-    show("prune-yourself", data, [nets, digits], shown)
+    shown = table[chosen].set_axis([f"{100 * level:g} %" for level in chosen], axis=1)
+    show("prune-yourself", data, [nets, digits], shown.map(lambda f1: "–" if pd.isna(f1) else f"{f1:.3f}"))
 
 
 def _curve(rows: pd.DataFrame) -> list[list[float]]:
@@ -207,9 +231,13 @@ def draw_digit(population: Population, task: Task, *, n_examples: int = 12, fron
     x, y = task.x_test[picked], task.y_test[picked]
     scores = evaluate(nets, task.x_test, task.y_test)
     examples = Blob.of({"pixels": ("u1", shades(x, top_of(task))), "labels": ("u1", y)})
-    blob = Blob.of({str(i): ("float16", weights(nets, i)) for i in range(len(nets))})
+    blob = Blob.of({name: part for i in range(len(nets)) for name, part in _packed(f"net {i}", population, i).items()})
     text = f"F1 of the networks on the {len(task.y_test):,} test digits, from the run that made this page."
     data = _about(task, "draw", text) | {"digits": examples.reference, "nets": blob.reference, "top": top_of(task)}
-    data |= {"widths": nets.widths, "f1": scores["f1"].round(4).tolist(), "box": 20 if data["side"] == 28 else data["side"]}
+    data |= {
+        "widths": nets.widths,
+        "f1": scores["f1"].round(4).tolist(),
+        "box": 20 if data["side"] == 28 else data["side"],
+    }
     shown = scores[["width", "f1"]].set_axis(["hidden neurons", "F1"], axis=1).set_index("hidden neurons").round(3)
     show("draw-digit", data, [blob, examples], shown, front=front)

@@ -32,28 +32,21 @@ lowcap.math = lowcapNetwork();
     return slot(name).bytes;
   };
 
-  /** Numbers from bytes: float16 or float32 as single precision, "u2" as four whole numbers in each byte. */
-  lowcap.numbers = (bytes, kind) => {
+  /** Numbers from bytes: whole ones as they are ("u2": four in each byte), others in single precision. */
+  const numbers = (bytes, kind, n, scale) => {
     if (kind === "u1") return bytes;
-    if (kind === "u2") return Uint8Array.from({ length: bytes.length * 4 }, (_, i) => (bytes[i >> 2] >> (6 - 2 * (i & 3))) & 3);
+    if (kind === "u2") return Uint8Array.from({ length: n }, (_, i) => (bytes[i >> 2] >> (6 - 2 * (i & 3))) & 3);
     if (kind === "float32") return new Float32Array(bytes.slice().buffer);
-    const half = new Uint16Array(bytes.slice().buffer), out = new Float32Array(half.length);
-    for (let i = 0; i < half.length; i++) {
-      const exponent = (half[i] >> 10) & 31, rest = half[i] & 1023;
-      const size = exponent ? 2 ** (exponent - 25) * (1024 + rest) : 2 ** -24 * rest;
-      out[i] = exponent === 31 ? (rest ? NaN : Infinity) : size;
-      if (half[i] >> 15) out[i] = -out[i];
-    }
-    return out;
+    return Float32Array.from({ length: n }, (_, i) => (bytes[i] + 256 * bytes[i + n] - 32767.5) * scale);
   };
 
-  /** Parts of one blob, in order, as its `parts` {name: [kind, count]} say. */
+  /** Parts of one blob, in order, as its `parts` {name: [kind, count, scale]} say. */
   lowcap.parts = async ({ name, parts }) => {
     const bytes = await lowcap.blob(name), found = {};
     let at = 0;
-    for (const [part, [kind, count]] of Object.entries(parts)) {
-      const size = Math.ceil(count * { u1: 1, u2: 0.25, float16: 2, float32: 4 }[kind]);
-      found[part] = lowcap.numbers(bytes.subarray(at, at + size), kind).subarray(0, count);
+    for (const [part, [kind, n, scale]] of Object.entries(parts)) {
+      const size = Math.ceil(n * { u1: 1, u2: 0.25, fixed16: 2, float32: 4 }[kind]);
+      found[part] = numbers(bytes.subarray(at, at + size), kind, n, scale);
       at += size;
     }
     return found;
@@ -90,10 +83,10 @@ lowcap.math = lowcapNetwork();
 
   /** A number by a slider; `values` are its stops, `text` says one in words, `big` is how many stops Page Up goes. */
   lowcap.slider = (label, values, text, onInput) => {
-    const id = fresh(), shown = h("output", { for: id });
+    const id = fresh(), shown = h("b");
     const range = h("input", {
       id, type: "range", min: 0, max: values.length - 1, step: 1,
-      input: () => onInput(values[range.value]),
+      input: () => (set(values[range.value]), onInput(values[range.value])),
     });
     const node = h("div", { class: "x-slider" }, h("label", { for: id }, label), shown, range);
     const set = (value) => {
@@ -142,7 +135,7 @@ lowcap.math = lowcapNetwork();
   /** A line chart. Axes are {from, to, ticks: [[value, text]], label, log}; returns places and ways to draw there. */
   lowcap.chart = (label, x, y, height) => {
     const node = s("svg", { class: "x-chart", role: "img", "aria-label": label });
-    const clip = fresh(), box = { left: 40, right: 14, top: 10, bottom: 38 };
+    const clip = fresh(), box = { left: 40, right: 20, top: 10, bottom: 38 };
     const chart = { node };
     const share = (axis, v) => (axis.log ? Math.log(v / axis.from) / Math.log(axis.to / axis.from) : (v - axis.from) / (axis.to - axis.from));
     chart.x = (v) => box.left + share(x, v) * (chart.width - box.left - box.right);

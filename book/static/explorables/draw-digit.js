@@ -4,6 +4,7 @@
 {
   const { h, math } = lowcap;
   const STROKE = 15; // a drawing has whole numbers from 0 to 15, so that it fits into the address
+  const FULL = 10; // the logit at which a bar is full
   const BLANK = "0-1-";
   const SHOWN = 12; // hidden neurons that are shown one by one
 
@@ -26,7 +27,7 @@
       const { data } = this, features = (this.features = data.side ** 2);
       const [digits, nets] = await Promise.all([lowcap.parts(data.digits), lowcap.parts(data.nets)]);
       this.examples = Array.from(digits.labels, (label, i) => ({ label, pixels: digits.pixels.subarray(i * features, (i + 1) * features) }));
-      this.nets = data.widths.map((width, i) => math.network(features, width, nets[i]));
+      this.nets = data.widths.map((width, i) => math.unpacked(features, width, nets, `net ${i}`));
       this.brush = { x: Math.floor(data.side / 2), y: Math.floor(data.side / 4), down: false };
     }
 
@@ -43,7 +44,7 @@
       const name = `network-${data.key}`;
       this.rows = this.nets.map((net) => {
         const radio = h("input", { type: "radio", name, value: net.width, input: () => this.change({ width: net.width }) });
-        const bar = h("span", { class: "x-lean", "aria-hidden": "true" }), says = h("output", {});
+        const bar = h("span", { class: "x-lean", "aria-hidden": "true" }), says = h("b");
         return { net, radio, bar, says, node: h("label", { class: "x-method" }, radio, h("span", {}, `${net.width} neuron${net.width > 1 ? "s" : ""}`), bar, says) };
       });
       this.units = h("ul", { class: "x-units" });
@@ -51,7 +52,7 @@
       return [
         h("div", { class: "x-desk" },
           h("div", {},
-            h("p", { class: "x-title" }, `draw a ${low} or a ${high} here`), this.pad.canvas,
+            (this.what = h("p", { class: "x-title" })), this.pad.canvas,
             h("div", { class: "x-buttons" }, lowcap.button("Clear", () => this.clear(), "x-main"),
               lowcap.button("A test digit", () => this.change({ digit: (this.state.digit + 1) % this.examples.length, ink: "" }))),
             this.centre.node),
@@ -60,7 +61,7 @@
             this.rows.map((row) => row.node),
             h("div", { class: "x-two" },
               h("figure", {}, this.seen.canvas, h("figcaption", {}, "what the networks see")),
-              h("figure", {}, this.map.canvas, h("figcaption", {}, "what would change the answer")))),
+              h("figure", {}, this.map.canvas, h("figcaption", {}, `where ink would speak for ${high}, or for ${low}`)))),
         ),
         h("div", {}, this.sum, this.units),
         lowcap.key(["x-block", `speaks for ${high}`], ["x-block x-gone", `speaks for ${low}`]),
@@ -150,13 +151,14 @@
       one.start[1] = one.at.length;
       this.blank = !one.at.length;
       this.centre.set(state.centre);
+      this.what.textContent = state.ink ? "your drawing" : `a test digit, a ${data.pair[this.examples[state.digit].label]}: draw a ${low} or a ${high} over it`;
       this.answers = this.rows.map(({ net, radio, bar, says }) => {
-        const answer = { net, ...math.explain(net, one) }, p = math.sigmoid(answer.logit);
+        const answer = { net, ...math.explain(net, one) }, lean = Math.max(-1, Math.min(1, answer.logit / FULL)) / 2;
         radio.checked = net.width === state.width;
-        says.textContent = `${p > 0.5 ? high : low}, ${sure(answer.logit)}`;
-        bar.style.setProperty("--x-from", Math.min(p, 0.5));
-        bar.style.setProperty("--x-size", Math.abs(p - 0.5));
-        bar.classList.toggle("x-low", p < 0.5);
+        says.textContent = `${lean > 0 ? high : low}, ${sure(answer.logit)}`;
+        bar.style.setProperty("--x-from", 0.5 + Math.min(lean, 0));
+        bar.style.setProperty("--x-size", Math.abs(lean));
+        bar.classList.toggle("x-low", lean < 0);
         return answer;
       });
       this.own = this.answers.find(({ net }) => net.width === state.width);
@@ -193,7 +195,7 @@
       const most = Math.max(...order.map((u) => Math.abs(shares[u])), 1e-6), limit = net.wIn.reduce((m, w) => Math.max(m, Math.abs(w)), 0);
       const sum = shares.reduce((a, b) => a + b, 0), listed = order.reduce((a, u) => a + shares[u], 0);
       const others = net.width > SHOWN ? `, the other ${net.width - SHOWN} together ${signed(sum - listed)}` : "";
-      this.sum.textContent = `The network with ${net.width} neuron${net.width > 1 ? "s" : ""} adds up ${signed(sum)} from its neurons${others} and ${signed(net.bOut[0])} of its own: ${signed(logit)}. Above 0 it says ${high}, below ${low}.`;
+      this.sum.textContent = `The network with ${net.width} neuron${net.width > 1 ? "s" : ""} adds up ${signed(sum)} from its neurons${others} and ${signed(net.bOut[0])} of its own: ${signed(logit)}. Above 0 it says ${high}, below ${low}. Its F1 on the test digits was ${this.data.f1[this.nets.indexOf(net)].toFixed(3)} in the run.`;
       this.units.replaceChildren(...order.map((u) => {
         const picture = lowcap.picture(), field = Float32Array.from({ length: this.features }, (_, d) => net.wIn[d * net.width + u] * Math.sign(net.wOut[u]));
         picture.draw(field, side, 0.7 * limit, colours);
@@ -204,7 +206,7 @@
   });
 
   const signed = (v) => `${v < 0 ? "−" : "+"}${Math.abs(v).toFixed(2)}`;
-  const sure = (logit) => `${(100 * math.sigmoid(Math.abs(logit))).toFixed(logit ** 2 > 20 ? 1 : 0)} %`;
+  const sure = (logit) => (Math.abs(logit) > 7 ? "> 99.9 %" : `${(100 * math.sigmoid(Math.abs(logit))).toFixed(Math.abs(logit) > 4 ? 1 : 0)} %`);
 
   /** Ink as text for the address: where its frame begins, how wide that is, and its pixels as hexadecimal digits. */
   function pack(ink, side) {

@@ -26,6 +26,14 @@ function lowcapNetwork() {
     return { features, width, all, wIn: part(0, a), bIn: part(a, b), wOut: part(b, c), bOut: part(c, c + 1) };
   }
 
+  /** A network from the parts `name` and `name rest` of a blob; `gone` says which weights of the first layer are none. */
+  function unpacked(features, width, parts, name, gone = () => false) {
+    const net = network(features, width), first = parts[name];
+    for (let place = 0, k = 0; place < net.wIn.length; place++) if (!gone(place)) net.wIn[place] = first[k++];
+    net.all.set(parts[`${name} rest`], net.wIn.length);
+    return net;
+  }
+
   const copy = (net) => network(net.features, net.width, net.all.slice());
 
   /** An untrained network: weights 0.1 times a standard normal number, biases 0, as in the study. */
@@ -138,7 +146,7 @@ function lowcapNetwork() {
     }
   }
 
-  /** Train by `settings` {rate, batch, steps, seed}; calls `look(step)` before the first step and after each. */
+  /** Train by `settings` {rate, batch, steps, seed}: one step of gradient descent each time that it is asked. */
   function* training(net, data, labels, { rate, batch, steps, seed }) {
     const rows = new Uint32Array(data.n), next = random(seed + 1), { step } = trainer(net, data, labels);
     const size = batch || data.n;
@@ -166,9 +174,9 @@ function lowcapNetwork() {
 
   /** Which weights go first in `scope` first, layer or network, by size or at random: see lowcap/pruning.py. */
   function ranking(net, scope, seed = null) {
-    const score = (weights) => Float64Array.from(weights, (w, i) => (seed === null ? Math.abs(w) : scatter(i, seed)));
-    const first = [...score(net.wIn)], last = [...score(net.wOut)];
-    if (scope === "network") return [order([...first, ...last])];
+    const score = (weights) => Array.from(weights, (w, i) => (seed === null ? Math.abs(w) : scatter(i, seed)));
+    const first = score(net.wIn), last = score(net.wOut);
+    if (scope === "network") return [order(first.concat(last))];
     return scope === "layer" ? [order(first), order(last)] : [order(first)];
   }
 
@@ -191,7 +199,7 @@ function lowcapNetwork() {
     return rest > 0.5 || (rest === 0.5 && low % 2) ? low + 1 : low;
   }
 
-  return { random, network, copy, start, images, forward, logits, f1, loss, explain, saliency, trainer, training,
+  return { random, network, unpacked, copy, start, images, forward, logits, f1, loss, explain, saliency, trainer, training,
     shuffle, scatter, ranking, pruned, sigmoid };
 }
 

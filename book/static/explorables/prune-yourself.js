@@ -16,11 +16,11 @@
 
   lowcap.define("prune-yourself", class extends lowcap.Explorable {
     starts() {
-      return { sparsity: 0.0095, method: "first" };
+      return { sparsity: 0.0095, method: "layer" };
     }
 
     fits({ sparsity, method }) {
-      return { sparsity: Math.min(0.999, Math.max(0, sparsity)), method: METHODS[method] ? method : "first" };
+      return { sparsity: Math.min(0.999, Math.max(0, sparsity)), method: METHODS[method] ? method : this.starts().method };
     }
 
     async load() {
@@ -28,21 +28,15 @@
       const [digits, nets] = await Promise.all([lowcap.parts(data.digits), lowcap.parts(data.nets)]);
       this.images = math.images(digits.pixels, features, data.top);
       this.labels = digits.labels;
-      this.dense = math.network(features, data.width, nets.dense);
+      this.dense = math.unpacked(features, data.width, nets, "dense");
       const { dense } = this, first = math.ranking(dense, "first");
       this.orders = { first, network: math.ranking(dense, "network"), layer: math.ranking(dense, "layer"), random: math.ranking(dense, "first", 0), tuned: first };
-      this.tuned = data.tuned.map((level) => this.filled(level, nets[`tuned ${level}`]));
+      this.tuned = data.tuned.map((level) => {
+        const pruned = math.pruned(dense, first, level);
+        return math.unpacked(features, data.width, nets, `tuned ${level}`, (place) => pruned.wIn[place] === 0);
+      });
       this.largest = dense.wIn.reduce((m, w) => Math.max(m, Math.abs(w)), 0);
       this.scores = new Float32Array(this.images.n);
-    }
-
-    /** A fine-tuned network: its weights fill, in order, the places that pruning left. */
-    filled(level, values) {
-      const net = math.pruned(this.dense, this.orders.tuned, level), kept = values.length - 2 * net.width - 1;
-      const gone = new Set(this.orders.tuned[0].subarray(0, net.wIn.length - kept));
-      for (let place = 0, k = 0; place < net.wIn.length; place++) if (!gone.has(place)) net.wIn[place] = values[k++];
-      net.all.set(values.subarray(kept), net.wIn.length);
-      return net;
     }
 
     build() {
@@ -54,8 +48,8 @@
       const name = `method-${this.data.key}`;
       this.rows = Object.fromEntries(Object.entries(METHODS).filter(([key]) => this.data.curves[key].length).map(([key, [text]]) => {
         const radio = h("input", { type: "radio", name, value: key, input: () => this.change({ method: key }) });
-        const bar = h("span", { class: "x-bar", "aria-hidden": "true" }), f1 = h("output", {});
-        const node = h("label", { class: "x-method" }, radio, h("span", {}, text), bar, f1);
+        const bar = h("span", { class: "x-bar", "aria-hidden": "true" }), f1 = h("b");
+        const node = h("label", { class: `x-method x-m-${key}` }, radio, h("span", {}, text), bar, f1);
         return [key, { node, radio, bar, f1 }];
       }));
       this.numbers = ["weights left", "F1 on all test digits", "neurons still joined"].map((text) => [text, h("dd", {})]);
@@ -70,8 +64,7 @@
         h("div", { class: "x-buttons" }, jump(0, "none"), jump(0.0095, "0.95 %"), jump(0.5, "50 %"), jump(0.9, "90 %"), jump(0.95, "95 %"), jump(0.99, "99 %")),
         says,
         h("dl", { class: "x-numbers" }, this.numbers.map(([text, node]) => h("div", {}, h("dt", {}, text), node))),
-        h("p", { class: "x-title" }, "what each hidden neuron still looks for"),
-        this.fields,
+        h("div", {}, h("p", { class: "x-title" }, "what each hidden neuron still looks for"), this.fields),
         h("div", { class: "x-pair" },
           h("div", {}, h("p", { class: "x-title" }, "F1: the dot is live, the lines are from the run"), this.curve.node),
           h("div", {}, h("p", { class: "x-title" }, "how large the weights of the first layer are"), this.histogram.node)),
@@ -119,7 +112,7 @@
 
     drawCurve() {
       this.curve.clear();
-      for (const [key, points] of Object.entries(this.data.curves)) this.curve.line(points, key === this.state.method ? "x-own" : "x-other");
+      for (const [key, points] of Object.entries(this.data.curves)) this.curve.line(points, `x-m-${key}${key === this.state.method ? " x-own" : ""}`);
       this.curve.upright(0.0095, "x-mark");
       this.curve.upright(0.95, "x-mark");
       this.curve.dot(this.seen.level, this.seen.f1, "x-dot");

@@ -105,8 +105,7 @@ function lowcapTrainer(build, report) {
           h("div", {}, h("p", { class: "x-title" }, "loss on training digits"), this.loss.node)),
         lowcap.key(["x-now", "this network, live"], ["x-past", "earlier ones"],
           ["x-ref", `the published protocol, from the run (median of ${data.published.starts} starts)`]),
-        h("p", { class: "x-title" }, "what each hidden neuron looks for"),
-        this.fields,
+        h("div", {}, h("p", { class: "x-title" }, "what each hidden neuron looks for"), this.fields),
         h("div", { class: "x-buttons" },
           lowcap.download("Download this network", "network.json", () => JSON.stringify(lowcap.plain(this.net, data))),
           lowcap.download("Download its curves", "curves.csv", () => this.curves()),
@@ -181,7 +180,7 @@ function lowcapTrainer(build, report) {
       this.f1.clear({ x }), this.loss.clear({ x });
       const reference = data.published.curves[state.width];
       for (const [chart, name] of [[this.f1, "f1"], [this.loss, "loss"]]) {
-        chart.upright(data.published.steps, "x-mark", most > data.published.steps ? `the paper stops` : "", most > 500 ? "end" : "end");
+        chart.upright(data.published.steps, "x-mark", "the paper stops", "end");
         chart.line(data.published.at.map((step, i) => [Math.max(step, 1), reference[name][i]]), "x-ref");
         runs.forEach((run, i) => {
           const points = run.points.filter((p) => p.step > 0).map((p) => [p.step, p[name]]);
