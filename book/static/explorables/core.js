@@ -276,7 +276,7 @@ lowcap.math = lowcapNetwork();
 }
 
 /** Receptive fields of all hidden units: each is blue where ink speaks for the larger digit, orange for the other. */
-lowcap.showFields = (place, net, data, colours, limit = 0) => {
+lowcap.showFields = (place, net, data, colours, limit = 0, signs = net.wOut) => {
   const { features, width, wIn, wOut } = net;
   if (place.children.length !== width) {
     place.pictures = Array.from({ length: width }, () => lowcap.picture());
@@ -286,8 +286,9 @@ lowcap.showFields = (place, net, data, colours, limit = 0) => {
   }
   const most = limit || wIn.reduce((m, w) => Math.max(m, Math.abs(w)), 0);
   const field = new Float32Array(features);
-  place.pictures.forEach(({ draw }, u) => {
-    for (let d = 0; d < features; d++) field[d] = wIn[d * width + u] * Math.sign(wOut[u]);
+  place.pictures.forEach(({ canvas, draw }, u) => {
+    canvas.style.opacity = wOut[u] ? 1 : 0.3; // nobody listens to it
+    for (let d = 0; d < features; d++) field[d] = wIn[d * width + u] * Math.sign(signs[u]);
     draw(field, data.side, most, colours);
   });
 };

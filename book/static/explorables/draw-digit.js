@@ -45,7 +45,7 @@
       this.rows = this.nets.map((net) => {
         const radio = h("input", { type: "radio", name, value: net.width, input: () => this.change({ width: net.width }) });
         const bar = h("span", { class: "x-lean", "aria-hidden": "true" }), says = h("b");
-        return { net, radio, bar, says, node: h("label", { class: "x-method" }, radio, h("span", {}, `${net.width} neuron${net.width > 1 ? "s" : ""}`), bar, says) };
+        return { net, radio, bar, says, node: h("label", { class: "x-method" }, radio, h("span", {}, plural(net.width)), bar, says) };
       });
       this.units = h("ul", { class: "x-units" });
       this.sum = h("p", { class: "x-sum" });
@@ -140,7 +140,7 @@
     says() {
       const { ink, digit } = this.state, [low, high] = this.data.pair;
       const what = this.blank ? "The pad is empty" : ink ? "Your drawing" : `A test digit, a ${this.data.pair[this.examples[digit].label]}`;
-      return `${what}. ${this.answers.map(({ net, logit }) => `${net.width} neuron${net.width > 1 ? "s" : ""}: ${logit > 0 ? high : low}, ${sure(logit)}`).join("; ")}.`;
+      return `${what}. ${this.answers.map(({ net, logit }) => `${plural(net.width)}: ${logit > 0 ? high : low}, ${sure(logit)}`).join("; ")}.`;
     }
 
     draw() {
@@ -163,7 +163,7 @@
       });
       this.own = this.answers.find(({ net }) => net.width === state.width);
       this.pad.draw(drawn, data.side, 1, ink);
-      if (document.activeElement === this.pad.canvas) this.showBrush(colours);
+      if (this.pad.canvas.matches(":focus-visible")) this.showBrush(colours);
       this.seen.draw(seen, data.side, 1, ink);
       const map = math.saliency(this.own.net, this.own.hidden), most = map.reduce((m, v) => Math.max(m, Math.abs(v)), 0);
       this.map.draw(map, data.side, most, colours);
@@ -194,8 +194,9 @@
       const order = [...shares.keys()].sort((a, b) => Math.abs(shares[b]) - Math.abs(shares[a])).slice(0, SHOWN);
       const most = Math.max(...order.map((u) => Math.abs(shares[u])), 1e-6), limit = net.wIn.reduce((m, w) => Math.max(m, Math.abs(w)), 0);
       const sum = shares.reduce((a, b) => a + b, 0), listed = order.reduce((a, u) => a + shares[u], 0);
-      const others = net.width > SHOWN ? `, the other ${net.width - SHOWN} together ${signed(sum - listed)}` : "";
-      this.sum.textContent = `The network with ${net.width} neuron${net.width > 1 ? "s" : ""} adds up ${signed(sum)} from its neurons${others} and ${signed(net.bOut[0])} of its own: ${signed(logit)}. Above 0 it says ${high}, below ${low}. Its F1 on the test digits was ${this.data.f1[this.nets.indexOf(net)].toFixed(3)} in the run.`;
+      const others = net.width > SHOWN ? ` (of it ${signed(sum - listed)} from ${net.width - SHOWN} that are not shown)` : "";
+      this.sum.textContent = `${plural(net.width)} add${net.width > 1 ? "" : "s"} ${signed(sum)}${others}, the network ${signed(net.bOut[0])} of its own: ${signed(logit)}, so it says ${logit > 0 ? high : low}. `
+        + `Its F1 on the test digits, from the run: ${this.data.f1[this.nets.indexOf(net)].toFixed(3)}.`;
       this.units.replaceChildren(...order.map((u) => {
         const picture = lowcap.picture(), field = Float32Array.from({ length: this.features }, (_, d) => net.wIn[d * net.width + u] * Math.sign(net.wOut[u]));
         picture.draw(field, side, 0.7 * limit, colours);
@@ -205,6 +206,7 @@
     }
   });
 
+  const plural = (n) => `${n} neuron${n > 1 ? "s" : ""}`;
   const signed = (v) => `${v < 0 ? "−" : "+"}${Math.abs(v).toFixed(2)}`;
   const sure = (logit) => (Math.abs(logit) > 7 ? "> 99.9 %" : `${(100 * math.sigmoid(Math.abs(logit))).toFixed(Math.abs(logit) > 4 ? 1 : 0)} %`);
 

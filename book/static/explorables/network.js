@@ -57,16 +57,13 @@ function lowcapNetwork() {
 
   /** The logit of image i; `hidden` takes the activations. */
   function forward(net, data, i, hidden) {
-    const { width, wIn, wOut } = net, { at, value } = data;
-    hidden.set(net.bIn);
-    for (let k = data.start[i], end = data.start[i + 1]; k < end; k++) {
-      const base = at[k] * width, x = value[k];
-      for (let u = 0; u < width; u++) hidden[u] += x * wIn[base + u];
-    }
+    const { width, wIn, bIn, wOut } = net, { at, value } = data, from = data.start[i], to = data.start[i + 1];
     let logit = net.bOut[0];
     for (let u = 0; u < width; u++) {
-      if (hidden[u] > 0) logit += hidden[u] * wOut[u];
-      else hidden[u] = 0;
+      let sum = bIn[u];
+      for (let k = from; k < to; k++) sum += value[k] * wIn[at[k] * width + u];
+      hidden[u] = sum > 0 ? sum : 0;
+      logit += hidden[u] * wOut[u];
     }
     return logit;
   }
@@ -114,22 +111,20 @@ function lowcapNetwork() {
 
   /** Gradient descent in place, without allocating anything: `step` uses the images rows[from..to]. */
   function trainer(net, data, labels) {
-    const { width, wIn, wOut, all } = net, { at, value } = data;
+    const { width, wOut, all } = net, { at, value } = data;
     const grads = network(net.features, width), gIn = grads.wIn, { bIn: gBias, wOut: gOut, all: gAll } = grads;
-    const hidden = new Float32Array(width), back = new Float32Array(width);
+    const hidden = new Float32Array(width);
     function step(rows, from, to, rate) {
       gAll.fill(0);
       for (let r = from; r < to; r++) {
         const i = rows[r], error = (sigmoid(forward(net, data, i, hidden)) - labels[i]) / (to - from);
         grads.bOut[0] += error;
         for (let u = 0; u < width; u++) {
+          if (hidden[u] === 0) continue; // silent: nothing flows back
+          const back = error * wOut[u];
           gOut[u] += error * hidden[u];
-          back[u] = hidden[u] > 0 ? error * wOut[u] : 0;
-          gBias[u] += back[u];
-        }
-        for (let k = data.start[i], end = data.start[i + 1]; k < end; k++) {
-          const base = at[k] * width, x = value[k];
-          for (let u = 0; u < width; u++) gIn[base + u] += x * back[u];
+          gBias[u] += back;
+          for (let k = data.start[i], end = data.start[i + 1]; k < end; k++) gIn[at[k] * width + u] += value[k] * back;
         }
       }
       for (let j = 0; j < all.length; j++) all[j] -= rate * gAll[j];

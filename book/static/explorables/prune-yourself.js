@@ -64,7 +64,7 @@
         h("div", { class: "x-buttons" }, jump(0, "none"), jump(0.0095, "0.95 %"), jump(0.5, "50 %"), jump(0.9, "90 %"), jump(0.95, "95 %"), jump(0.99, "99 %")),
         says,
         h("dl", { class: "x-numbers" }, this.numbers.map(([text, node]) => h("div", {}, h("dt", {}, text), node))),
-        h("div", {}, h("p", { class: "x-title" }, "what each hidden neuron still looks for"), this.fields),
+        h("div", {}, h("p", { class: "x-title" }, "what each hidden neuron still looks for; those that the output no longer hears are pale"), this.fields),
         h("div", { class: "x-pair" },
           h("div", {}, h("p", { class: "x-title" }, "F1: the dot is live, the lines are from the run"), this.curve.node),
           h("div", {}, h("p", { class: "x-title" }, "how large the weights of the first layer are"), this.histogram.node)),
@@ -105,7 +105,7 @@
       Object.assign(seen, { left: count(net.wIn) + count(net.wOut), all: net.wIn.length + net.wOut.length });
       [`${seen.left.toLocaleString("en")} of ${seen.all.toLocaleString("en")}`, seen.f1.toFixed(4), `${joined} of ${net.width}`]
         .forEach((text, i) => (this.numbers[i][1].textContent = text));
-      lowcap.showFields(this.fields, net, this.data, colours, 0.7 * this.largest);
+      lowcap.showFields(this.fields, net, this.data, colours, 0.7 * this.largest, this.dense.wOut);
       this.drawCurve();
       this.drawHistogram();
     }
