@@ -54,7 +54,8 @@ class Blob:
         """Pack arrays, each with its kind: u1 (whole numbers to 255), u2 (to 3), fixed16 (see `fixed`) or float32."""
         raw, about = b"", {}
         for name, (kind, given) in parts.items():
-            values, scale = np.ravel(given).astype(KINDS[kind]), 1.0
+            values: np.ndarray = np.ravel(given).astype(KINDS[kind])
+            scale = 1.0
             about[name] = (kind, len(values), scale)
             if kind == "u2":
                 quads = np.pad(values, (0, -len(values) % 4)).reshape(-1, 4)
@@ -79,7 +80,9 @@ def fixed(values: np.ndarray) -> tuple[np.ndarray, float]:
     return np.round(values / scale + MIDDLE).clip(0, 65535).astype("<u2"), scale
 
 
-def show(element: str, data: Mapping[str, Any], blobs: Iterable[Blob], fallback: pd.DataFrame, *, front: bool = False):
+def show(
+    element: str, data: Mapping[str, Any], blobs: Iterable[Blob], fallback: pd.DataFrame, *, front: bool = False
+) -> None:
     """Display the custom element `element` with its data; readers without JavaScript see the table `fallback`.
 
     `front` offers it to the front page too (`{include} _generated/ELEMENT.md`).
@@ -156,25 +159,26 @@ def train_yourself(
 
     population = Population.grid(widths, range(starts), n_features=task.n_features, init=PUBLISHED.init)
     train(population, small, PUBLISHED, on_epoch=look)
-    median = pd.concat(rows).groupby(["width", "step"])[["f1", "loss"]].median()
-    curves = {int(w): {n: median.loc[w, n].round(4).tolist() for n in ("f1", "loss")} for w in widths}
+    median = {name: pd.concat(rows).groupby(["width", "step"])[name].median().unstack() for name in ("f1", "loss")}
+    curves = {w: {name: table.T[w].round(4).tolist() for name, table in median.items()} for w in widths}
     pixels = np.concatenate([shades(x, SHADES) for x in (small.x_train, small.x_test)])
     digits = Blob.of({"pixels": ("u2", pixels), "labels": ("u1", torch.cat([small.y_train, small.y_test]))})
     text = f"F1 on {len(small.y_test)} test digits by the published protocol, from the run that made this page."
     data = _about(task, "train", text) | {"digits": digits.reference, "top": SHADES, "n": len(small.y_train)}
     data |= {"widths": list(widths), "width": min((w for w in widths if w > 1), default=widths[0])}
     data["published"] = {"rate": PUBLISHED.lr, "steps": PUBLISHED.epochs, "starts": starts, "at": at, "curves": curves}
-    shown = median["f1"].unstack("step")[[at[-1]]].set_axis([f"F1 after {at[-1]} steps"], axis=1)
+    shown = median["f1"][[at[-1]]].set_axis([f"F1 after {at[-1]} steps"], axis=1)
     show("train-yourself", data, [digits], shown.rename_axis("hidden neurons").round(3))
 
 
 def _sample(task: Task, n_train: int, n_test: int) -> Task:
     """The task with fewer images, in four shades: the first training images, test images from all over."""
     spread = np.linspace(0, len(task.y_test) - 1, min(n_test, len(task.y_test))).astype(int)
-    few = {"x_train": task.x_train[:n_train], "x_test": task.x_test[spread]}
-    few = {name: torch.from_numpy(shades(x, SHADES)) / SHADES for name, x in few.items()}
+    x_train, x_test = (
+        torch.from_numpy(shades(x, SHADES)) / SHADES for x in (task.x_train[:n_train], task.x_test[spread])
+    )
     labels = {"y_train": task.y_train[:n_train], "y_test": task.y_test[spread]}
-    return replace(task, **few, **labels, live=few["x_train"].any(0))
+    return replace(task, x_train=x_train, x_test=x_test, live=x_train.any(0), **labels)  # type: ignore[arg-type]
 
 
 def prune_yourself(
@@ -193,14 +197,13 @@ def prune_yourself(
         "layer": pruning.rank(dense, scope="layer"),
         "random": replace(first, ranks=(_scattered(dense.w_in.shape), first.ranks[1])),
     }
-    curves = {
-        name: _curve(pruning.one_shot(dense, levels, *test, ranking=ranking)) for name, ranking in rankings.items()
-    }
+    shots = {name: pruning.one_shot(dense, levels, *test, ranking=ranking) for name, ranking in rankings.items()}
+    curves = {name: [*zip(rows["level"], rows["f1"], strict=True)] for name, rows in shots.items()}
     parts, curves["tuned"] = _packed("dense", population), []
     for level in tuned:
         small = train(first.prune(level), task, tune, order_seed=1)
         parts |= _packed(f"tuned {level:g}", small)
-        curves["tuned"].append([level, float(evaluate(rounded(small), *test)["f1"].iloc[0])])
+        curves["tuned"].append((level, float(evaluate(rounded(small), *test)["f1"].iloc[0])))
     nets = Blob.of(parts)
     digits = Blob.of({"pixels": ("u1", shades(task.x_test, top_of(task))), "labels": ("u1", task.y_test)})
     text = f"F1 on the {len(task.y_test):,} test digits by sparsity, from the run that made this page."
@@ -210,10 +213,6 @@ def prune_yourself(
     chosen = [level for level in (0.0, 0.5, 0.8, 0.9, 0.95, 0.98) if level in table]
     shown = table[chosen].set_axis([f"{100 * level:g} %" for level in chosen], axis=1)
     show("prune-yourself", data, [nets, digits], shown.map(lambda f1: "–" if pd.isna(f1) else f"{f1:.3f}"))
-
-
-def _curve(rows: pd.DataFrame) -> list[list[float]]:
-    return rows[["level", "f1"]].to_numpy().tolist()
 
 
 def _scattered(shape: Sequence[int]) -> Tensor:

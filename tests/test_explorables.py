@@ -217,10 +217,10 @@ def page(head, body):
     start = (
         "document.documentElement.dataset.theme = matchMedia('(prefers-color-scheme: dark)').matches ? 'dark' : 'light'"
     )
-    style = "<style>body { background: var(--pst-color-background); margin: 0 } main { max-width: 688px; margin: auto; padding: 0 16px }</style>"
+    style = "body { background: var(--pst-color-background); margin: 0 } main { max-width: 688px; padding: 0 16px }"
     return (
         f'<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
-        f'<title>A page</title><link rel="icon" href="data:,"><script>{start}</script>{head}{style}'
+        f'<title>A page</title><link rel="icon" href="data:,"><script>{start}</script>{head}<style>{style}</style>'
         f'<main class="bd-article"><h1>A page</h1><p id="verdict">Text.</p>{body}</main></html>'
     )
 
@@ -266,7 +266,8 @@ def bench(browser, home):  # noqa: F811
     tab.wait_for_function("document.querySelectorAll('.x-live').length === 3")
     tab.evaluate(
         """window.bytes = text => Uint8Array.from(atob(text), c => c.charCodeAt(0));
-        window.text = array => Array.from(new Uint8Array(Float32Array.from(array).buffer), b => String.fromCharCode(b)).join("");
+        window.letters = array => Array.from(array, b => String.fromCharCode(b)).join("");
+        window.text = array => letters(new Uint8Array(Float32Array.from(array).buffer));
         window.find = name => document.querySelector(name); window.m = lowcap.math;"""
     )
 
