@@ -7,12 +7,9 @@ that stands beside a live one is computed here from the rounded weights.
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import json
-import zlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -25,6 +22,7 @@ from torch import Tensor
 from lowcap import pruning
 from lowcap.claimbox import show as display
 from lowcap.evaluation import evaluate
+from lowcap.pagedata import Blob, packed, rounded, shades, top_of
 from lowcap.population import Population
 from lowcap.tasks import Task
 from lowcap.training import PUBLISHED, Recipe, train
@@ -32,52 +30,9 @@ from lowcap.training import PUBLISHED, Recipe, train
 CODE = Path(__file__).resolve().parents[1] / "book" / "static" / "explorables"
 FILES = ("network.js", "core.js", "train-yourself.js", "prune-yourself.js", "draw-digit.js")
 STYLE = "explorables.css"
-KINDS = {"u1": np.uint8, "u2": np.uint8, "fixed16": np.float64, "float32": np.float32}
-MIDDLE = 32767.5  # what is taken from a whole number of 16 bits; not itself whole, so that no weight becomes zero
+METHODS = {"first": "first layer", "network": "both layers together", "layer": "each layer",
+           "random": "first layer, at random", "tuned": "first layer, fine-tuned"}  # fmt: skip
 SHADES = 3  # training digits travel in four shades of grey: 0 to 3
-Parts = Mapping[str, tuple[str, Any]]
-
-
-@dataclass(frozen=True)
-class Blob:
-    """Named numbers, deflated, as base64 `text`; `name` is a hash of them, `parts` name -> [kind, count, scale].
-
-    Names must not be whole numbers: JavaScript would put those first.
-    """
-
-    name: str
-    text: str
-    parts: dict[str, tuple[str, int, float]]
-
-    @classmethod
-    def of(cls, parts: Parts) -> Blob:
-        """Pack arrays, each with its kind: u1 (whole numbers to 255), u2 (to 3), fixed16 (see `fixed`) or float32."""
-        raw, about = b"", {}
-        for name, (kind, given) in parts.items():
-            values: np.ndarray = np.ravel(given).astype(KINDS[kind])
-            scale = 1.0
-            about[name] = (kind, len(values), scale)
-            if kind == "u2":
-                quads = np.pad(values, (0, -len(values) % 4)).reshape(-1, 4)
-                values = (quads << np.array([6, 4, 2, 0], dtype=np.uint8)).sum(1).astype(np.uint8)
-            elif kind == "fixed16":
-                codes, scale = fixed(values)
-                values = codes.view(np.uint8).reshape(-1, 2).T  # all low bytes, then all high ones: packs better
-                about[name] = (kind, len(codes), scale)
-            raw += values.tobytes()
-        text = base64.b64encode(zlib.compress(raw, 9)).decode()
-        return cls(hashlib.sha256(raw + repr(about).encode()).hexdigest()[:16], text, about)
-
-    @property
-    def reference(self) -> dict[str, Any]:
-        """What an element needs to find the blob and take it apart."""
-        return {"name": self.name, "parts": self.parts}
-
-
-def fixed(values: np.ndarray) -> tuple[np.ndarray, float]:
-    """Numbers as whole numbers of 16 bits and a scale: a number is `(whole - MIDDLE) * scale`."""
-    scale = float(np.abs(values).max(initial=0)) / MIDDLE or 1.0
-    return np.round(values / scale + MIDDLE).clip(0, 65535).astype("<u2"), scale
 
 
 def show(
@@ -102,41 +57,6 @@ def show(
 
 def _json(data: Mapping[str, Any]) -> str:
     return json.dumps(data, separators=(",", ":"), ensure_ascii=False).replace("<", "\\u003c")
-
-
-@torch.no_grad()
-def rounded(population: Population) -> Population:
-    """A copy with the weights that the page gets; what is zero stays zero."""
-    copy = population.select(range(len(population)))
-    for member in range(len(copy)):
-        units = copy.owner == member
-        own = copy.w_in[:, units].double().numpy()
-        codes, scale = fixed(own)
-        copy.w_in[:, units] = torch.from_numpy(np.where(own == 0, 0, (codes - MIDDLE) * scale)).float()
-    return copy
-
-
-def weights(population: Population, member: int) -> np.ndarray:
-    """All weights of one member in the page's order: first layer pixel by pixel, biases, second layer, bias."""
-    one = population.select([member])
-    return np.concatenate([p.detach().numpy().ravel() for p in (one.w_in, one.b_in, one.w_out, one.b_out)])
-
-
-def _packed(name: str, population: Population, member: int = 0) -> dict[str, tuple[str, Any]]:
-    """A network, as it was trained, as two parts of a blob: what is left of its first layer, and the rest."""
-    values = weights(population, member)
-    n = population.n_features * population.widths[member]
-    return {name: ("fixed16", values[:n][values[:n] != 0]), f"{name} rest": ("float32", values[n:])}
-
-
-def shades(x: Tensor, top: int) -> np.ndarray:
-    """Images as whole numbers from 0 to `top`."""
-    return (x * top).round().numpy().astype(np.uint8)
-
-
-def top_of(task: Task) -> int:
-    """The brightest pixel in the files of the task's dataset: with it, whole numbers hold the images exactly."""
-    return 16 if task.dataset == "digits" else 255
 
 
 def _about(task: Task, key: str, fallback: str) -> dict[str, Any]:
@@ -199,17 +119,17 @@ def prune_yourself(
     }
     shots = {name: pruning.one_shot(dense, levels, *test, ranking=ranking) for name, ranking in rankings.items()}
     curves = {name: [*zip(rows["level"], rows["f1"], strict=True)] for name, rows in shots.items()}
-    parts, curves["tuned"] = _packed("dense", population), []
-    for level in tuned:
+    parts, curves["tuned"] = packed("dense", population), []
+    for i, level in enumerate(tuned):
         small = train(first.prune(level), task, tune, order_seed=1)
-        parts |= _packed(f"tuned {level:g}", small)
+        parts |= packed(f"tuned {i}", small)
         curves["tuned"].append((level, float(evaluate(rounded(small), *test)["f1"].iloc[0])))
     nets = Blob.of(parts)
     digits = Blob.of({"pixels": ("u1", shades(task.x_test, top_of(task))), "labels": ("u1", task.y_test)})
     text = f"F1 on the {len(task.y_test):,} test digits by sparsity, from the run that made this page."
     data = _about(task, "prune", text) | {"digits": digits.reference, "nets": nets.reference, "top": top_of(task)}
     data |= {"width": dense.widths[0], "curves": curves, "tuned": [float(level) for level in tuned]}
-    table = pd.DataFrame({name: dict(curve) for name, curve in curves.items()}).T.rename_axis("method")
+    table = pd.DataFrame({METHODS[name]: dict(curve) for name, curve in curves.items()}).T.rename_axis("zero weights")
     chosen = [level for level in (0.0, 0.5, 0.8, 0.9, 0.95, 0.98) if level in table]
     shown = table[chosen].set_axis([f"{100 * level:g} %" for level in chosen], axis=1)
     show("prune-yourself", data, [nets, digits], shown.map(lambda f1: "–" if pd.isna(f1) else f"{f1:.3f}"))
@@ -230,7 +150,7 @@ def draw_digit(population: Population, task: Task, *, n_examples: int = 12, fron
     x, y = task.x_test[picked], task.y_test[picked]
     scores = evaluate(nets, task.x_test, task.y_test)
     examples = Blob.of({"pixels": ("u1", shades(x, top_of(task))), "labels": ("u1", y)})
-    blob = Blob.of({name: part for i in range(len(nets)) for name, part in _packed(f"net {i}", population, i).items()})
+    blob = Blob.of({name: part for i in range(len(nets)) for name, part in packed(f"net {i}", population, i).items()})
     text = f"F1 of the networks on the {len(task.y_test):,} test digits, from the run that made this page."
     data = _about(task, "draw", text) | {"digits": examples.reference, "nets": blob.reference, "top": top_of(task)}
     data |= {

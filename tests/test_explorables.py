@@ -21,10 +21,10 @@ from nbformat.v4 import new_code_cell, new_notebook, new_output
 from test_browser import Quiet, browser, http, keep_home  # noqa: F401 (the fixture `browser`)
 from toybook import REAL
 
-from lowcap import explorables, pruning
+from lowcap import explorables, pagedata, pruning
 from lowcap.book import assets
 from lowcap.evaluation import evaluate, f1_score
-from lowcap.explorables import Blob
+from lowcap.pagedata import Blob
 from lowcap.population import Population
 from lowcap.tasks import Task, load_task
 from lowcap.training import CONVERGED, PUBLISHED, train
@@ -111,12 +111,12 @@ def test_a_blob_holds_its_parts_one_after_another_in_their_own_kinds():
 
 def test_numbers_of_16_bits_are_off_by_half_a_step_at_most_and_never_zero(rng):
     values = rng.normal(0, 0.1, 5000)
-    codes, scale = explorables.fixed(values)
-    back = (codes - explorables.MIDDLE) * scale
+    codes, scale = pagedata.fixed(values)
+    back = (codes - pagedata.MIDDLE) * scale
     assert np.abs(back - values).max() <= scale / 2 * (1 + 1e-9)
     assert scale == np.abs(values).max() / 32767.5
     assert (back != 0).all()
-    assert explorables.fixed(np.zeros(2))[1] == 1.0
+    assert pagedata.fixed(np.zeros(2))[1] == 1.0
 
 
 def test_four_shades_go_into_a_byte_the_first_in_its_highest_bits():
@@ -129,12 +129,12 @@ def test_a_blobs_name_is_that_of_its_content():
 
 
 def test_weights_are_those_of_the_network_rounded_to_16_bits(shown):
-    rounded, x = explorables.rounded(shown.nets), shown.task.x_test
-    flat = explorables.weights(rounded, 2)
+    rounded, x = pagedata.rounded(shown.nets), shown.task.x_test
+    flat = pagedata.weights(rounded, 2)
     module = rounded.to_module(2)
     assert np.array_equal(flat[: 784 * 4].reshape(784, 4), module[0].weight.detach().T.numpy())
     assert np.array_equal(flat[784 * 4 :], torch.cat([module[0].bias, module[2].weight[0], module[2].bias]).detach())
-    assert np.abs(flat - explorables.weights(shown.nets, 2)).max() <= np.abs(flat).max() / 65535 * 1.001
+    assert np.abs(flat - pagedata.weights(shown.nets, 2)).max() <= np.abs(flat).max() / 65535 * 1.001
     assert not torch.equal(rounded(x), shown.nets(x))
 
 
@@ -289,7 +289,7 @@ def decoded(answer):
 
 
 def text_of(x):
-    return base64.b64encode(explorables.shades(x, 255).tobytes()).decode()
+    return base64.b64encode(pagedata.shades(x, 255).tobytes()).decode()
 
 
 def test_live_logits_are_those_of_torch(bench, shown):
@@ -298,7 +298,7 @@ def test_live_logits_are_those_of_torch(bench, shown):
     script = "pixels => find('draw-digit').nets.map(net => m.logits(net, m.images(bytes(pixels), 784, 255)))"
     live = np.stack(bench(script, text_of(x)), 1)
     with torch.no_grad():
-        assert np.abs(live - explorables.rounded(shown.nets)(x).numpy()).max() < 1e-5
+        assert np.abs(live - pagedata.rounded(shown.nets)(x).numpy()).max() < 1e-5
 
 
 @pytest.mark.mnist
@@ -306,13 +306,13 @@ def test_rounding_moves_logits_by_less_than_a_thousandth_and_no_decision(mnist):
     task = load_task((4, 9), dataset=mnist)
     nets = train(Population.grid([1, 2, 4, 24, 64], [0], n_features=784), task, CONVERGED.but(epochs=5))
     with torch.no_grad():
-        exact, page = nets(task.x_test), explorables.rounded(nets)(task.x_test)
+        exact, page = nets(task.x_test), pagedata.rounded(nets)(task.x_test)
     assert float((exact - page).abs().max()) < 1e-3
     assert bool(((exact > 0) == (page > 0)).all())
 
 
 def test_weights_in_single_precision_lose_nothing(bench, shown):
-    flat = explorables.weights(shown.nets, 3)
+    flat = pagedata.weights(shown.nets, 3)
     blob = Blob.of({"net": ("float32", flat)})
     bench(
         "([r, t]) => { lowcap.put(r.name, t); lowcap.parts(r).then(p => (window.got = p.net)); return 0 }",
@@ -322,13 +322,13 @@ def test_weights_in_single_precision_lose_nothing(bench, shown):
 
 
 def test_the_page_has_the_very_weights_that_python_rounded(bench, shown):
-    live, rounded = bench("() => find('draw-digit').nets.map(net => net.all)"), explorables.rounded(shown.nets)
-    assert [np.array_equal(net, explorables.weights(rounded, i)) for i, net in enumerate(live)] == [True] * 4
+    live, rounded = bench("() => find('draw-digit').nets.map(net => net.all)"), pagedata.rounded(shown.nets)
+    assert [np.array_equal(net, pagedata.weights(rounded, i)) for i, net in enumerate(live)] == [True] * 4
 
 
 def test_shares_add_up_to_the_logit_and_the_map_is_the_gradient(bench, shown):
     x = shown.task.x_test[:1].clone().requires_grad_()
-    (gradient,) = torch.autograd.grad(explorables.rounded(shown.nets)(x)[0, 3], x)
+    (gradient,) = torch.autograd.grad(pagedata.rounded(shown.nets)(x)[0, 3], x)
     live = bench(
         """pixels => { const net = find("draw-digit").nets[3];
         const { logit, hidden, shares } = m.explain(net, m.images(bytes(pixels), 784, 255));
@@ -375,7 +375,7 @@ def test_training_takes_the_same_steps_as_torch(bench, batch):
 
 
 def test_the_page_prunes_the_very_weights_that_python_prunes(bench, shown):
-    dense = explorables.rounded(shown.nets.select([3]))
+    dense = pagedata.rounded(shown.nets.select([3]))
     rankings = {name: pruning.rank(dense, scope=name) for name in ("first", "layer", "network")}
     first = rankings["first"]
     rankings["random"] = replace(first, ranks=(explorables._scattered((784, 24)), first.ranks[1]))
@@ -385,7 +385,7 @@ def test_the_page_prunes_the_very_weights_that_python_prunes(bench, shown):
     )
     for name, nets in zip(rankings, live, strict=True):
         for level, net in zip(LEVELS, nets, strict=True):
-            assert np.array_equal(net, explorables.weights(rankings[name].prune(level), 0)), (name, level)
+            assert np.array_equal(net, pagedata.weights(rankings[name].prune(level), 0)), (name, level)
 
 
 def test_live_f1_is_the_runs_own_for_every_method_and_level(bench, shown):
@@ -402,11 +402,11 @@ def test_live_f1_is_the_runs_own_for_every_method_and_level(bench, shown):
 
 
 def test_fine_tuned_networks_arrive_whole(bench, shown):
-    dense, task = explorables.rounded(shown.nets.select([3])), shown.task
+    dense, task = pagedata.rounded(shown.nets.select([3])), shown.task
     small = pruning.prune(dense, 0.95, scope="first")
-    tuned = explorables.rounded(train(small, task, CONVERGED.but(epochs=2), order_seed=1))
+    tuned = pagedata.rounded(train(small, task, CONVERGED.but(epochs=2), order_seed=1))
     live = bench("() => find('prune-yourself').prune('tuned', 0.95).net.all")
-    assert np.array_equal(live, explorables.weights(tuned, 0))
+    assert np.array_equal(live, pagedata.weights(tuned, 0))
 
 
 def test_the_published_curve_is_the_published_protocol_on_the_digits_of_the_page(shown):
@@ -514,7 +514,7 @@ def test_the_status_waits_until_the_reader_has_come_to_rest(visit):
 def test_the_numbers_shown_are_counted(visit, shown):
     tab = visit("prune-yourself.html#prune.sparsity=0.95&prune.method=first")
     left, f1, joined = tab.locator(".x-numbers dd").all_inner_texts()
-    small = pruning.prune(explorables.rounded(shown.nets.select([3])), 0.95, scope="first")
+    small = pruning.prune(pagedata.rounded(shown.nets.select([3])), 0.95, scope="first")
     seen = pruning.measure(small).iloc[0]
     assert left == f"{int(seen['kept']):,} of {784 * 24 + 24:,}"
     assert joined == f"{int(seen['connected'])} of 24"

@@ -31,9 +31,9 @@
       this.dense = math.unpacked(features, data.width, nets, "dense");
       const { dense } = this, first = math.ranking(dense, "first");
       this.orders = { first, network: math.ranking(dense, "network"), layer: math.ranking(dense, "layer"), random: math.ranking(dense, "first", 0), tuned: first };
-      this.tuned = data.tuned.map((level) => {
+      this.tuned = data.tuned.map((level, i) => {
         const pruned = math.pruned(dense, first, level);
-        return math.unpacked(features, data.width, nets, `tuned ${level}`, (place) => pruned.wIn[place] === 0);
+        return math.unpacked(features, data.width, nets, `tuned ${i}`, (place) => pruned.wIn[place] === 0);
       });
       this.largest = dense.wIn.reduce((m, w) => Math.max(m, Math.abs(w)), 0);
       this.scores = new Float32Array(this.images.n);
