@@ -169,13 +169,12 @@ def test_for_the_site_code_goes_and_data_become_files_that_are_shared(shown, tmp
     assets.move(notebook, tmp_path)
     draw, other, learn = (out["data"]["text/html"] for cell in notebook.cells for out in cell.outputs)
     assert other == "<p>other</p>"
-    for html in (draw, learn):
-        names = re.findall(r'<script defer src="../_static/explorables/(\w+).js">', html)
-        assert names
+    for html, name in ((draw, "draw-digit"), (learn, "train-yourself")):
         assert "data-library" not in html
         assert "data-blob" not in html
-        for name in names:
-            assert f'lowcap.put("{name}", "' in (tmp_path / assets.STATIC / f"{name}.js").read_text()
+        assert data_of(shown, name)["digits"]["name"] in html
+        text = (tmp_path / assets.STATIC / f"{data_of(shown, name)['digits']['name']}.js").read_text()
+        assert text.startswith(f'lowcap.put("{data_of(shown, name)["digits"]["name"]}", "')
     front = tmp_path / "book" / "_generated"
     assert [path.name for path in front.iterdir()] == ["draw-digit.md"]
     assert draw in (front / "draw-digit.md").read_text()
@@ -207,7 +206,8 @@ def folder(shown, tmp_path_factory):
     html = dict(zip(NAMES, (cell.outputs[0]["data"]["text/html"] for cell in notebook.cells), strict=True))
     head = "".join(f'<link rel="stylesheet" href="../_static/{name}">' for name in ("lowcap.css", "explorables.css"))
     head += "".join(f'<script defer src="../_static/explorables/{name}"></script>' for name in explorables.FILES)
-    for name, body in {"all": "".join(html.values()), **html}.items():
+    far = f'<div style="height: 6000px"></div>{html["draw-digit"]}'
+    for name, body in {"all": "".join(html.values()), "far": far, **html}.items():
         (root / "book" / f"{name}.html").write_text(page(head, body), encoding="utf-8")
     (root / "book" / "notebook.html").write_text(page("", "".join(shown.html.values())), encoding="utf-8")
     return root
@@ -239,7 +239,7 @@ def visit(browser, home):  # noqa: F811
     """Open a page of the folder; what it complained of and asked others for must stay empty."""
     contexts, troubles = [], []
 
-    def go(name, width=WIDE, scheme="light", base=home, **looks):
+    def go(name, width=WIDE, scheme="light", base=home, live=True, **looks):
         looks = {"reduced_motion": "reduce", "has_touch": width < 500, "is_mobile": width < 500} | looks
         contexts.append(browser.new_context(viewport={"width": width, "height": 850}, color_scheme=scheme, **looks))
         tab = contexts[-1].new_page()
@@ -247,7 +247,7 @@ def visit(browser, home):  # noqa: F811
         tab.on("pageerror", lambda error: troubles.append(str(error)))
         tab.route("**/*", functools.partial(keep_home, base, troubles))
         tab.goto(base + "book/" + name)
-        if looks.get("java_script_enabled", True):
+        if live and looks.get("java_script_enabled", True):
             tab.wait_for_function("[...document.querySelectorAll('.explorable')].every(e => e.matches('.x-live'))")
         return tab
 
@@ -675,6 +675,19 @@ def test_axe_finds_nothing_and_nothing_scrolls_sideways(visit, width, scheme):
     found = Axe().run(tab, context=".explorable", options={"preload": False}).response["violations"]
     assert [f"{v['id']}: {v['nodes'][0]['html'][:200]} {v['nodes'][0]['failureSummary']}" for v in found] == []
     assert tab.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth") <= 0
+
+
+def test_data_are_fetched_when_the_reader_comes_near_or_asks_for_them_by_address(visit, shown):
+    tab = visit("far.html", live=False)
+    got = "document.querySelectorAll('head script[src]').length"
+    settle(tab)
+    before = tab.evaluate(got)
+    assert tab.locator(".x-live").count() == 0
+    tab.evaluate("scrollTo(0, 5000)")
+    tab.wait_for_selector(".x-live")
+    assert tab.evaluate(got) == before + 2
+    again = visit("far.html#draw.width=24")
+    assert again.evaluate("scrollY") > 5000
 
 
 def test_the_theme_can_change_while_the_page_is_open(visit):

@@ -14,7 +14,8 @@ def move(notebook: NotebookNode, stage: Path) -> None:
     """Rewrite the explorables of an executed notebook for the site, in place.
 
     Code goes (every page loads it, as `_config.yml` says); each blob of data becomes a script in `book/static/`, which
-    browsers load once however many pages show it. Those meant for the front page are written as Markdown to include.
+    the page fetches when a reader comes near, and once however many elements show it. Elements meant for the front page
+    are written as Markdown to include.
     """
     (stage / STATIC).mkdir(parents=True, exist_ok=True)
     for output in [output for cell in notebook.cells for output in cell.get("outputs", [])]:
@@ -24,7 +25,7 @@ def move(notebook: NotebookNode, stage: Path) -> None:
         html = LIBRARY.sub("", output["data"]["text/html"])
         for name, text in BLOB.findall(html):
             (stage / STATIC / f"{name}.js").write_text(f'lowcap.put("{name}", "{text}");\n', encoding="utf-8")
-        html = BLOB.sub(r'<script defer src="../_static/explorables/\1.js"></script>', html)
+        html = BLOB.sub("", html)
         output["data"]["text/html"] = html
         if about["front"]:
             made = stage / "book" / "_generated" / f"{about['explorable']}.md"

@@ -12,6 +12,7 @@ from urllib.parse import unquote, urlsplit
 
 from PIL import Image
 
+from lowcap.book import icons
 from lowcap.errors import BuildError
 
 UNUSED = (
@@ -71,6 +72,7 @@ def _complaints(log: str, stage: Path) -> str:
 
 def tidy(site: Path) -> None:
     """Leave out what no page needs, mend roles, and have GitHub Pages serve folders that start with an underscore."""
+    icons.thin(site)
     for pattern in UNUSED:
         for path in list(site.glob(pattern)):
             shutil.rmtree(path) if path.is_dir() else path.unlink()

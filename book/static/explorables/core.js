@@ -1,7 +1,8 @@
 /* What all explorables share: data, state in the address, controls, drawing.
 
    An explorable is an element whose children are JSON and a fallback for readers without JavaScript. Its class extends
-   `lowcap.Explorable`. Large data come as named blobs: beside the element in a notebook, as small scripts on the site. */
+   `lowcap.Explorable`. Large data come as named blobs: beside the element in a notebook, on the site as scripts that are
+   fetched when needed (scripts, because `fetch` does not work from the file system). */
 "use strict";
 
 var lowcap = globalThis.lowcap || { slots: {} };
@@ -20,17 +21,19 @@ lowcap.math = lowcapNetwork();
   /** Called by the scripts of the site: the deflated bytes of a blob, as base64. */
   lowcap.put = (name, text) => slot(name).put(text);
 
-  /** The bytes of a blob, when it is there; unpacked once, however many ask. */
-  lowcap.blob = (name) => {
+  /** The bytes of a blob: from beside the element, or from the site's folder; unpacked once, however many ask. */
+  lowcap.blob = (name) => (slot(name).bytes ??= unpack(name));
+
+  const folder = document.currentScript?.src?.replace(/[^/]*$/, "");
+
+  async function unpack(name) {
     const here = document.querySelector(`script[data-blob="${name}"]`);
     if (here) lowcap.put(name, here.textContent);
-    slot(name).bytes ??= slot(name).arrived.then(async (text) => {
-      const packed = Uint8Array.from(atob(text.trim()), (c) => c.charCodeAt(0));
-      const stream = new Blob([packed]).stream().pipeThrough(new DecompressionStream("deflate"));
-      return new Uint8Array(await new Response(stream).arrayBuffer());
-    });
-    return slot(name).bytes;
-  };
+    else if (folder) document.head.append(h("script", { src: `${folder}${name}.js` }));
+    const packed = Uint8Array.from(atob((await slot(name).arrived).trim()), (c) => c.charCodeAt(0));
+    const stream = new Blob([packed]).stream().pipeThrough(new DecompressionStream("deflate"));
+    return new Uint8Array(await new Response(stream).arrayBuffer());
+  }
 
   /** Numbers from bytes: whole ones as they are ("u2": four in each byte), others in single precision. */
   const numbers = (bytes, kind, n, scale) => {
@@ -183,6 +186,8 @@ lowcap.math = lowcapNetwork();
       this.begun = true;
       if (document.readyState === "loading") await new Promise((go) => document.addEventListener("DOMContentLoaded", go));
       this.data = JSON.parse(this.querySelector('script[type="application/json"]').textContent);
+      const wanted = location.hash.startsWith(`#${this.data.key}.`);
+      if (!wanted) await this.near();
       await this.load();
       this.state = this.fits({ ...this.starts(), ...this.remembered() });
       this.calm = matchMedia("(prefers-reduced-motion: reduce)");
@@ -192,7 +197,15 @@ lowcap.math = lowcapNetwork();
       this.classList.add("x-live");
       this.draw();
       this.follow(body);
-      if (location.hash.startsWith(`#${this.data.key}.`)) this.scrollIntoView();
+      if (wanted) this.scrollIntoView();
+    }
+
+    /** Data are fetched when the reader is about to come by. */
+    near() {
+      return new Promise((go) => {
+        const seen = (entries, observer) => entries.some((e) => e.isIntersecting) && (observer.disconnect(), go());
+        new IntersectionObserver(seen, { rootMargin: "1200px" }).observe(this);
+      });
     }
 
     follow(body) {
