@@ -35,6 +35,11 @@ def test_the_font_keeps_the_icons_of_pages_scripts_and_other_rules(thinned):
     assert (thinned / icons.FONTS / "fa-solid-900.woff").stat().st_size < 5000
 
 
+def test_a_font_of_which_nothing_is_used_stays_a_font(thinned):
+    with TTFont(thinned / icons.FONTS / "fa-brands-400.woff") as font:
+        assert len(font.getBestCmap()) == 1
+
+
 def test_rules_of_other_icons_go(thinned):
     sheet = (thinned / "_static" / "styles" / "theme.css").read_text()
     assert "fa-list" in sheet

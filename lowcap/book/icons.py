@@ -44,7 +44,8 @@ def _renamed(text: str) -> str:
 def _subset(font: Path, codes: Iterable[int]) -> None:
     options = subset.Options(flavor="woff", layout_features=[], notdef_outline=True)
     with subset.load_font(str(font), options) as small:
+        known = set(small.getBestCmap())
         worker = subset.Subsetter(options)
-        worker.populate(unicodes=list(codes))
+        worker.populate(unicodes=(known & set(codes)) or {min(known)})  # browsers refuse a font without characters
         worker.subset(small)
         subset.save_font(small, str(font.with_suffix(".woff")), options)

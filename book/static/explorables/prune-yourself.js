@@ -93,14 +93,10 @@
     draw() {
       const { sparsity, method } = this.state, colours = this.colours();
       this.slider.set(sparsity);
-      for (const [key, row] of Object.entries(this.rows)) {
-        const { net, level } = this.prune(key, sparsity), f1 = this.f1(net);
-        row.radio.checked = key === method;
-        row.f1.textContent = f1.toFixed(3) + (level === sparsity ? "" : ` at ${percent(level)}`);
-        row.bar.style.setProperty("--x-at", f1);
-        if (key === method) this.seen = { level, method, f1 }, (this.net = net);
-      }
-      const { net, seen } = this, count = (weights) => weights.reduce((n, w) => n + (w !== 0), 0);
+      const { level, f1, net } = this.score(method);
+      Object.assign(this, { net, seen: { level, method, f1 } });
+      this.scoreOthers();
+      const { seen } = this, count = (weights) => weights.reduce((n, w) => n + (w !== 0), 0);
       const joined = net.wOut.reduce((n, w, u) => n + (w !== 0 && net.wIn.some((v, i) => v !== 0 && i % net.width === u)), 0);
       Object.assign(seen, { left: count(net.wIn) + count(net.wOut), all: net.wIn.length + net.wOut.length });
       [`${seen.left.toLocaleString("en")} of ${seen.all.toLocaleString("en")}`, seen.f1.toFixed(4), `${joined} of ${net.width}`]
@@ -108,6 +104,25 @@
       lowcap.showFields(this.fields, net, this.data, colours, 0.7 * this.largest, this.dense.wOut);
       this.drawCurve();
       this.drawHistogram();
+    }
+
+    /** Write the live F1 of a method into its row. */
+    score(key) {
+      const { sparsity, method } = this.state, { net, level } = this.prune(key, sparsity), f1 = this.f1(net), row = this.rows[key];
+      row.radio.checked = key === method;
+      row.f1.textContent = f1.toFixed(3) + (level === sparsity ? "" : ` at ${percent(level)}`);
+      row.bar.style.setProperty("--x-at", f1);
+      return { net, level, f1 };
+    }
+
+    /** The other methods follow one by one, so that the slider never waits; a new move of it comes first. */
+    async scoreOthers() {
+      const state = this.state;
+      for (const key of Object.keys(this.rows)) {
+        await new Promise((go) => setTimeout(go));
+        if (this.state !== state) return;
+        if (key !== state.method) this.score(key);
+      }
     }
 
     drawCurve() {
@@ -133,7 +148,7 @@
         histogram.bar(i * width, (i + 1) * width, 0, gone[i], "x-gone");
         histogram.bar(i * width, (i + 1) * width, gone[i], gone[i] + k, "x-kept");
       });
-      if (threshold && this.state.method !== "random") histogram.upright(threshold, "x-rule", "threshold", threshold > 0.6 * largest ? "end" : "start");
+      if (threshold && this.state.method !== "random") histogram.upright(threshold, "x-rule", threshold > 0.1 * largest && "threshold");
     }
   });
 }
