@@ -2,7 +2,9 @@
 
 import os
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from lowcap.book import site
 from lowcap.errors import BuildError
@@ -84,3 +86,18 @@ def test_weight_that_no_page_needs_is_dropped(tmp_path):
     left = {path.name for path in tmp_path.rglob("*") if path.is_file()}
     assert left == {"fontawesome.js", ".nojekyll"}
     assert (tmp_path / "_static/scripts/fontawesome.js").stat().st_size == 0
+
+
+def test_figures_become_lighter_and_look_the_same(tmp_path, rng):
+    (tmp_path / "_images").mkdir()
+    figure, veil = tmp_path / "_images" / "figure.png", tmp_path / "_images" / "veil.png"
+    colours = np.append(rng.integers(100, 200, (300, 3)), np.full((300, 1), 255), 1).astype(np.uint8)
+    pixels = colours[rng.integers(0, 300, (200, 200))]
+    Image.fromarray(pixels).save(figure)
+    Image.fromarray(pixels // 2).save(veil)
+    before = figure.stat().st_size, veil.read_bytes()
+    site.tidy(tmp_path)
+    assert figure.stat().st_size < before[0]
+    assert veil.read_bytes() == before[1]
+    with Image.open(figure) as now:
+        assert np.abs(np.asarray(now.convert("RGB")).astype(int) - pixels[..., :3]).max() <= 30

@@ -107,6 +107,7 @@ def visit(browser, home, page, width, scheme, axe=None):
     tab.on("pageerror", lambda error: seen.console.append(str(error)))
     tab.route("**/*", functools.partial(keep_home, home, seen.foreign))
     tab.goto(home + page, wait_until="load")
+    wake_explorables(tab)
     tab.wait_for_timeout(200)  # for what scripts do after loading
     seen.overflow = tab.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
     seen.blind = tab.locator(BLIND).count()
@@ -115,6 +116,14 @@ def visit(browser, home, page, width, scheme, axe=None):
     seen.axe = violations(axe.run(tab, options={"preload": False}).response) if axe else []
     context.close()
     return seen
+
+
+def wake_explorables(tab):
+    """Go to each explorable, since they fetch their data when the reader comes near, and back to the top."""
+    for number in range(tab.locator(".explorable").count()):
+        tab.locator(".explorable").nth(number).scroll_into_view_if_needed()
+        tab.locator(".explorable").nth(number).and_(tab.locator(".x-live")).wait_for()
+    tab.evaluate("scrollTo(0, 0)")
 
 
 def keep_home(home, foreign, route):
@@ -182,6 +191,19 @@ def test_all_mathematics_is_set(visits, site):
     expected = [visit for visit in visits if has_maths(site, visit.where.split()[0])]
     assert expected
     assert [visit.where for visit in expected if not visit.maths] == []
+
+
+def test_explorables_are_on_the_front_page_and_in_chapters(browser, site):
+    for page, names in {
+        "index": ["draw-digit"],
+        "02-capacity": ["train-yourself", "draw-digit"],
+        "03-magnitude": ["prune-yourself"],
+    }.items():
+        with browser.new_context(reduced_motion="reduce") as context:
+            tab = context.new_page()
+            tab.goto(f"file://{site}/book/{page}.html")
+            wake_explorables(tab)
+            assert [tab.locator(name).count() for name in names] == [1] * len(names)
 
 
 def test_axe_finds_nothing_serious(visits):

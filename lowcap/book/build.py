@@ -16,7 +16,7 @@ import filelock
 import nbformat
 
 from lowcap import ledger, parameters, tasks
-from lowcap.book import gate, provenance, site, source, stage
+from lowcap.book import assets, gate, provenance, site, source, stage
 from lowcap.book.execute import TIME_LIMIT, execute
 from lowcap.book.steps import Steps
 from lowcap.errors import BuildError, UserError
@@ -144,6 +144,7 @@ class Build:
                 notebook, step.note = nbformat.read(kept, as_version=4), "unchanged, not executed again"
         gate.check_executed(path.name, notebook, injected=bool(overrides))
         keep(notebook, kept)
+        assets.move(notebook, self.stage)
         nbformat.write(notebook, self.stage / path.relative_to(self.book.root))
         return notebook
 

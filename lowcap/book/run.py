@@ -1,5 +1,6 @@
 """Run one chapter with the reader's own parameters: an executed notebook, and a page of it."""
 
+import copy
 import os
 import shutil
 from collections.abc import Sequence
@@ -8,7 +9,7 @@ from pathlib import Path
 import nbformat
 
 from lowcap import parameters, tasks
-from lowcap.book import gate, provenance, site, source, stage
+from lowcap.book import assets, gate, provenance, site, source, stage
 from lowcap.book.build import locked, repository
 from lowcap.book.execute import TIME_LIMIT, execute
 from lowcap.book.steps import Steps
@@ -43,7 +44,9 @@ def run(root: Path, chapter: str, assignments: Sequence[str], out: Path, limit: 
 def _publish(book: source.Book, chapter: str, notebook: nbformat.NotebookNode, work: Path, dataset: str) -> Path:
     """Make the page from the stage `work`, then put notebook and page beside it in place of earlier ones."""
     out = work.parent
-    nbformat.write(notebook, work / book.chapters[chapter].relative_to(book.root))
+    staged = copy.deepcopy(notebook)
+    assets.move(staged, work)
+    nbformat.write(staged, work / book.chapters[chapter].relative_to(book.root))
     stage.configure(book, work, banner=stage.banner(dataset, False), repository=repository(book.root), chapter=chapter)
     pages = site.make_pages(work, out, strict=False)
     site.tidy(pages)

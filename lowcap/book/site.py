@@ -1,5 +1,6 @@
 """From the stage to the site: Jupyter Book with every warning an error, then lighter, checked, and swapped in."""
 
+import io
 import os
 import re
 import shutil
@@ -9,6 +10,9 @@ from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+from PIL import Image
+
+from lowcap.book import icons
 from lowcap.errors import BuildError
 
 UNUSED = (
@@ -68,15 +72,29 @@ def _complaints(log: str, stage: Path) -> str:
 
 def tidy(site: Path) -> None:
     """Leave out what no page needs, mend roles, and have GitHub Pages serve folders that start with an underscore."""
+    icons.thin(site)
     for pattern in UNUSED:
         for path in list(site.glob(pattern)):
             shutil.rmtree(path) if path.is_dir() else path.unlink()
     for name in EMPTIED:
         if (site / name).is_file():
             (site / name).write_text("", encoding="utf-8")
+    for figure in site.glob("_images/*.png"):
+        _lighten(figure)
     for page in site.rglob("*.html"):
         page.write_text(_mended(page.read_text(encoding="utf-8")), encoding="utf-8")
     (site / ".nojekyll").touch()
+
+
+def _lighten(figure: Path) -> None:
+    """Give an opaque picture a palette of 256 colours, a third of its weight, unless that makes it heavier."""
+    with Image.open(figure) as picture:
+        if picture.convert("RGBA").getchannel("A").getextrema() != (255, 255):
+            return
+        palette, packed = picture.convert("RGB").quantize(256, dither=Image.Dither.NONE), io.BytesIO()
+    palette.save(packed, "PNG", optimize=True)
+    if packed.tell() < figure.stat().st_size:
+        figure.write_bytes(packed.getvalue())
 
 
 def _mended(page: str) -> str:
