@@ -14,7 +14,7 @@ import pandas as pd
 from scipy.linalg import orthogonal_procrustes
 from sklearn.manifold import TSNE, trustworthiness
 
-from lowcap.geometry import Images, fewer, layers, procrustes, shared_neighbours, workers
+from lowcap.layers import Images, fewer, hidden_layers, procrustes, shared_neighbours, workers
 from lowcap.population import Population
 
 
@@ -59,7 +59,7 @@ def _places(
     conditions: Mapping[str, Population], images: Images, member: int, free: Sequence[str], apply: Callable, how: dict
 ) -> dict[str, np.ndarray]:
     """The map `(N, 2)` of each condition."""
-    hidden = {c: next(layers(population.select([member]), images)).seen for c, population in conditions.items()}
+    hidden = {c: next(hidden_layers(population.select([member]), images)).seen for c, population in conditions.items()}
     first, *others = hidden
     anchor, seed = tsne(hidden[first], **how), how.get("seed", 0)
 
@@ -85,6 +85,9 @@ def quality(
 
     `trust`: the trustworthiness of the map. `moved`: the Procrustes distance of the map from that of the first
     condition. `kept`: the share of the `k` neighbours in that one that are neighbours still. `free, how` as for `maps`.
+
+    Raises:
+        UserError: as `tsne` and `trust` do.
     """
     first = next(iter(conditions))
     names: list[dict[Any, Any]] = conditions[first].members[["width", "seed"]].to_dict("records")
@@ -93,7 +96,7 @@ def quality(
         places = _places(conditions, images, member, free, map, {**how, "seed": 100 * member})
         rows = []
         for condition, place in places.items():
-            (layer,) = layers(conditions[condition].select([member]), images)
+            (layer,) = hidden_layers(conditions[condition].select([member]), images)
             found = {"trust": trust(layer.seen, place, k), "moved": procrustes(places[first], place)}
             found["kept"] = shared_neighbours(places[first], place, k)
             rows.append({"condition": condition} | names[member] | found)

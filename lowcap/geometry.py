@@ -1,29 +1,21 @@
-"""Geometry: what pruning does to a hidden layer, measured on its activations and on their t-SNE map.
+"""Geometry: networks, what becomes of them when they are pruned, and how far their hidden layers move.
 
-A layer is compared with another one on the same images, or judged by itself; both in the space of its units, which no
-map has flattened. Everything takes activations `(N, units)` of one network on `N` images, as NumPy arrays.
+The measures are those of `layers`.
 """
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
-from sklearn.linear_model import RidgeClassifier
-from sklearn.metrics import silhouette_score
-from threadpoolctl import threadpool_limits
-from torch import Tensor
 
 from lowcap import pruning, replay
 from lowcap.errors import UserError
 from lowcap.evaluation import interval
+from lowcap.layers import BETWEEN, MEASURES, WITHIN, Images, Layer, hidden_layers, workers
 from lowcap.magnitude import start
 from lowcap.population import Population
 from lowcap.tasks import Task
@@ -31,112 +23,6 @@ from lowcap.training import Recipe, train
 
 Conditions = dict[str, Population]  # the same networks, a population per thing that was done to them
 DENSE, AS_RUN, OTHER, UNTRAINED = "dense", "as run", "another seed", "untrained"
-
-
-@dataclass(frozen=True)
-class Images:
-    """Images `(F, D)` and labels to fit probes on, and others `(N, D)` on which layers are looked at."""
-
-    x_fit: Tensor
-    y_fit: Tensor
-    x: Tensor
-    y: Tensor
-
-    @classmethod
-    def of(cls, data: Task | replay.Split, n_fit: int, n: int, seed: int = 0) -> Images:
-        """At most so many training and test images of a task or of the study's split, drawn at random by `seed`."""
-        rng = np.random.default_rng(seed)
-        fit, some = (rng.permutation(len(y))[:k] for y, k in ((data.y_train, n_fit), (data.y_test, n)))
-        return cls(data.x_train[fit], data.y_train[fit], data.x_test[some], data.y_test[some])
-
-
-@dataclass(frozen=True)
-class Layer:
-    """Activations of one network's units on `Images`: `fit (F, units)` and `seen (N, units)`, with their labels."""
-
-    fit: np.ndarray
-    y_fit: np.ndarray
-    seen: np.ndarray
-    y: np.ndarray
-
-
-def cka(x: np.ndarray, y: np.ndarray) -> float:
-    """Linear centred kernel alignment in [0, 1] of activations `(N, a)` and `(N, b)` (Kornblith et al. 2019).
-
-    |Y'X|² / (|X'X| |Y'Y|) with centred columns and Frobenius norms. 1 if they agree but for rotation, reflection,
-    shift and scale. 0 where one of them does not vary.
-    """
-    x, y = _centred(x), _centred(y)
-    whole = np.linalg.norm(x.T @ x) * np.linalg.norm(y.T @ y)
-    return float(np.linalg.norm(y.T @ x) ** 2 / whole) if whole else 0.0
-
-
-def procrustes(x: np.ndarray, y: np.ndarray) -> float:
-    """Procrustes distance in [0, 1] of activations `(N, a)` and `(N, b)`: what the best fit leaves over.
-
-    Both are centred and scaled to Frobenius norm 1; the best rotation, reflection and scaling of one leaves the squared
-    distance 1 - s² to the other, where s is the sum of the singular values of Y'X (Schönemann 1966). The disparity of
-    `scipy.spatial.procrustes`. 1 where one of them does not vary.
-    """
-    x, y = _centred(x), _centred(y)
-    whole = np.linalg.norm(x) * np.linalg.norm(y)
-    return max(0.0, 1 - float(np.linalg.norm(y.T @ x, "nuc") / whole) ** 2) if whole else 1.0
-
-
-def shared_neighbours(x: np.ndarray, y: np.ndarray, k: int = 10) -> float:
-    """Share of the `k` nearest images of each image in `x` that are among its `k` nearest in `y`, mean over images.
-
-    By chance it is k / (N - 1). Raises UserError where there are not more than `k` images.
-    """
-    return _overlap(_neighbours(x, k), _neighbours(y, k))
-
-
-def _overlap(near: np.ndarray, other: np.ndarray) -> float:
-    return float((near[:, :, None] == other[:, None, :]).any(2).mean())
-
-
-def _neighbours(x: np.ndarray, k: int) -> np.ndarray:
-    """The `k` nearest others `(N, k)` of each of `(N, units)` points."""
-    fewer("k", k, len(x))
-    return distances(x, x).fill_diagonal_(torch.inf).topk(k, largest=False).indices.numpy()
-
-
-def distances(x: np.ndarray, y: np.ndarray) -> Tensor:
-    """Euclidean distances `(N, M)` of `(N, units)` and `(M, units)` points, not rounded by a matrix product."""
-    a, b = (torch.from_numpy(np.ascontiguousarray(points)) for points in (x, y))
-    return torch.cdist(a, b, compute_mode="donot_use_mm_for_euclid_dist")
-
-
-def fewer(name: str, value: float, n: float) -> None:
-    if not 0 < value < n:
-        raise UserError(f"`{name}` must be above 0 and below {n:g} for so many images; got {value!r}")
-
-
-def _centred(x: np.ndarray) -> np.ndarray:
-    return x - x.mean(0, dtype=float)
-
-
-def _silhouette(layer: Layer, k: int) -> float:
-    return float(silhouette_score(layer.seen, layer.y)) if np.ptp(layer.seen) > 0 else 0.0
-
-
-def _knn(layer: Layer, k: int) -> float:
-    fewer("k", k, len(layer.fit) + 1)
-    near = distances(layer.seen, layer.fit).topk(k, largest=False).indices.numpy()
-    return float(((layer.y_fit[near].mean(1) > 0.5) == layer.y).mean())  # of a tie, class 0, as in scikit-learn
-
-
-def _probe(layer: Layer, k: int) -> float:
-    return float(RidgeClassifier(1.0).fit(layer.fit, layer.y_fit).score(layer.seen, layer.y))
-
-
-BETWEEN: dict[str, Callable[[np.ndarray, np.ndarray, int], float]] = {
-    "cka": lambda x, y, k: cka(x, y),
-    "procrustes": lambda x, y, k: procrustes(x, y),
-    "neighbours": shared_neighbours,
-}
-WITHIN: dict[str, Callable[[Layer, int], float]] = {"silhouette": _silhouette, "knn": _knn, "probe": _probe}
-MEASURES = (*BETWEEN, *WITHIN)
 
 
 def member(population: Population, width: int, seed: int) -> int:
@@ -150,27 +36,6 @@ def member(population: Population, width: int, seed: int) -> int:
 
 def _listed(numbers: list[int]) -> str:
     return ", ".join(map(str, sorted(set(numbers))))
-
-
-@contextmanager
-def workers() -> Iterator[ThreadPoolExecutor]:
-    """One thread per core, each with a layer or a map of its own: all cores on one of them would mostly wait."""
-    with ThreadPoolExecutor(_cores(), initializer=threadpool_limits, initargs=(1, "openmp")) as pool:
-        yield pool
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def layers(population: Population, images: Images) -> Iterator[Layer]:
-    """The hidden layer of each member, on the images."""
-    labels = images.y_fit.numpy(), images.y.numpy()
-    with torch.no_grad():
-        fit, seen = (population.hidden(x).numpy() for x in (images.x_fit, images.x))
-    for member in range(len(population)):
-        own = population.owner.numpy() == member
-        yield Layer(fit[:, own], labels[0], seen[:, own], labels[1])
 
 
 def compare(
@@ -189,8 +54,10 @@ def compare(
         pruning.one_of("measures", name, MEASURES)
     pruning.one_of("reference condition", DENSE, conditions)
     names = conditions[DENSE].members[["width", "seed"]].to_dict("records")
-    reference = list(zip(names, layers(conditions[DENSE], images), strict=True))
-    jobs = [(c, *pair) for c, one in conditions.items() for pair in zip(reference, layers(one, images), strict=True)]
+    reference = list(zip(names, hidden_layers(conditions[DENSE], images), strict=True))
+    jobs = [
+        (c, *pair) for c, one in conditions.items() for pair in zip(reference, hidden_layers(one, images), strict=True)
+    ]
 
     def row(job: tuple[str, tuple[dict, Layer], Layer]) -> dict:
         condition, (name, dense), layer = job
@@ -205,10 +72,16 @@ def compare(
 
 
 def closer(rows: pd.DataFrame, condition: str, than: str = OTHER) -> pd.DataFrame:
-    """By how much each layer in one condition is closer to its own dense one than in another condition: a row per
+    """How much closer to its dense layer each network's layer is in one condition than in another, by `compare`'s rows.
 
-    measure of `BETWEEN`, `estimate, low, high` over the networks (`evaluation.interval`); above 0 is closer.
+    A row per measure of `layers.BETWEEN`, `estimate, low, high` of the paired difference over the networks
+    (`evaluation.interval`); above 0 is closer.
+
+    Raises:
+        UserError: a condition that is not among the rows.
     """
+    for name, value in (("condition", condition), ("than", than)):
+        pruning.one_of(name, value, rows["condition"].unique())
     signs = pd.Series({name: -1 if name == "procrustes" else 1 for name in BETWEEN})
     one, other = (
         rows[rows["condition"] == name].set_index(["width", "seed"])[list(BETWEEN)] for name in (condition, than)

@@ -251,7 +251,7 @@ class Geometry(Parameters):
     n_many: int = _field(200, "test images in each of the many maps, at most", (50, 2000), "images", _LINEAR)
     perplexity: float = _field(30.0, "about how many neighbours t-SNE looks at", (2.0, 500.0), "images")
     perplexities: Rates = _field([5.0, 30.0, 100.0], "values of it tried once", unit="images", cost=_LINEAR)
-    k: int = _field(10, "nearest neighbours that are looked at", (1, 100), "images")
+    k: int = _field(10, "nearest neighbours that are looked at, at most a third of the images", (1, 100), "images")
 
 
 class Saliency(Parameters):

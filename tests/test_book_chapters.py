@@ -24,7 +24,15 @@ ALTERED = {
     },
     "04-threshold": {"n_seeds": 3, "widths": [3], "tau": 0.05, "ramp_tau": 0.05, "percentile": 0.0, "over": 0.0},
     "05-tracing": {"width": 13, "widths": [4], "n_seeds": 1, "target": 1.0, "loss": 0.0, "shares": [0.3], "digit": 7},
-    "06-geometry": {"pair": [3, 8], "width": 3, "seeds": [7], "n_seeds": 2, "sparsity": 0.6, "perplexities": [7.0], "k": 3},
+    "06-geometry": {
+        "pair": [3, 8],
+        "width": 3,
+        "seeds": [7],
+        "n_seeds": 2,
+        "sparsity": 0.6,
+        "perplexities": [7.0],
+        "k": 100,
+    },
     "07-saliency": {
         "pair": [3, 8],
         "study_width": 4,

@@ -13,9 +13,10 @@ from sklearn.manifold import trustworthiness
 from sklearn.metrics import silhouette_score
 from sklearn.neighbors import KNeighborsClassifier, NearestNeighbors
 
-from lowcap import embedding, figures, geometry, pruning, replay
+from lowcap import embedding, figures, geometry, layers, pruning, replay
 from lowcap.errors import UserError
-from lowcap.geometry import DENSE, Images, Layer
+from lowcap.geometry import DENSE
+from lowcap.layers import Images, Layer
 from lowcap.population import Population
 from lowcap.tasks import load_task
 from lowcap.training import CONVERGED
@@ -49,7 +50,7 @@ def test_cka_is_the_alignment_of_centred_kernels(rng: np.random.Generator, cloud
     centre = np.eye(60) - 1 / 60
     k, m = (centre @ (x @ x.T) @ centre for x in (cloud, other))
     hsic = np.trace(k @ m) / np.sqrt(np.trace(k @ k) * np.trace(m @ m))
-    assert geometry.cka(cloud, other) == pytest.approx(hsic, rel=1e-12)
+    assert layers.cka(cloud, other) == pytest.approx(hsic, rel=1e-12)
     assert 0 < hsic < 1
 
 
@@ -57,42 +58,51 @@ def test_cka_is_the_alignment_of_centred_kernels(rng: np.random.Generator, cloud
 def test_cka_and_procrustes_see_no_rotation_reflection_scale_or_shift(seed: int) -> None:
     x = np.random.default_rng(seed).normal(size=(30, 4))
     y = np.random.default_rng(seed + 100).normal(size=(30, 4))
-    assert geometry.cka(x, moved(x, seed)) == pytest.approx(1)
-    assert geometry.procrustes(x, moved(x, seed)) == pytest.approx(0, abs=1e-9)
-    assert geometry.cka(x, moved(y, seed)) == pytest.approx(geometry.cka(x, y))
-    assert geometry.procrustes(x, moved(y, seed)) == pytest.approx(geometry.procrustes(y, x))
+    assert layers.cka(x, moved(x, seed)) == pytest.approx(1)
+    assert layers.procrustes(x, moved(x, seed)) == pytest.approx(0, abs=1e-9)
+    assert layers.cka(x, moved(y, seed)) == pytest.approx(layers.cka(x, y))
+    assert layers.procrustes(x, moved(y, seed)) == pytest.approx(layers.procrustes(y, x))
 
 
 def test_a_stretched_axis_is_another_shape(cloud: np.ndarray) -> None:
     stretched = cloud * np.array([1, 1, 1, 1, 9])
-    assert geometry.cka(cloud, stretched) < 0.9
-    assert geometry.procrustes(cloud, stretched) > 0.1
+    assert layers.cka(cloud, stretched) < 0.9
+    assert layers.procrustes(cloud, stretched) > 0.1
 
 
 def test_procrustes_is_the_disparity_of_scipy(rng: np.random.Generator, cloud: np.ndarray) -> None:
     other = cloud + rng.normal(size=cloud.shape)
-    assert geometry.procrustes(cloud, other) == pytest.approx(scipy_procrustes(cloud, other)[2], rel=1e-10)
+    assert layers.procrustes(cloud, other) == pytest.approx(scipy_procrustes(cloud, other)[2], rel=1e-10)
 
 
 def test_layers_of_different_widths_are_compared_as_if_the_missing_units_were_silent(cloud: np.ndarray) -> None:
     narrow, padded = cloud[:, :3], np.hstack([cloud[:, :3], np.zeros((60, 2))])
-    assert geometry.procrustes(cloud, narrow) == pytest.approx(scipy_procrustes(cloud, padded)[2])
-    assert geometry.cka(cloud, narrow) == pytest.approx(geometry.cka(cloud, padded))
+    assert layers.procrustes(cloud, narrow) == pytest.approx(scipy_procrustes(cloud, padded)[2])
+    assert layers.cka(cloud, narrow) == pytest.approx(layers.cka(cloud, padded))
 
 
 def test_a_layer_that_does_not_vary_has_nothing_in_common(cloud: np.ndarray) -> None:
     silent = np.zeros((60, 5))
-    assert geometry.cka(cloud, silent) == 0
-    assert geometry.procrustes(cloud, silent) == 1
-    assert geometry.WITHIN["silhouette"](Layer(silent, np.arange(60) % 2, silent, np.arange(60) % 2), 3) == 0
+    assert layers.cka(cloud, silent) == 0
+    assert layers.procrustes(cloud, silent) == 1
+    assert layers.WITHIN["silhouette"](Layer(silent, np.arange(60) % 2, silent, np.arange(60) % 2), 3) == 0
+
+
+@pytest.mark.parametrize("value", [0.1, 1e-9, 1e9])
+def test_a_constant_is_no_variation_however_its_mean_is_rounded(cloud: np.ndarray, value: float) -> None:
+    constant = np.full((60, 3), value)
+    assert layers.cka(cloud, constant) == 0
+    assert layers.procrustes(cloud, constant) == 1
+    beside = np.hstack([1e-9 * cloud, constant])  # what varies counts, however little of the whole it is
+    assert layers.cka(cloud, beside) == pytest.approx(1)
 
 
 def test_shared_neighbours_are_those_of_scikit_learn(rng: np.random.Generator, cloud: np.ndarray) -> None:
     other = cloud + rng.normal(size=cloud.shape)
     near = [NearestNeighbors(n_neighbors=7).fit(x).kneighbors(return_distance=False) for x in (cloud, other)]
     by_hand = np.mean([len({*a} & {*b}) / 7 for a, b in zip(*near, strict=True)])
-    assert geometry.shared_neighbours(cloud, other, 7) == pytest.approx(by_hand)
-    assert geometry.shared_neighbours(cloud, moved(cloud), 7) == 1
+    assert layers.shared_neighbours(cloud, other, 7) == pytest.approx(by_hand)
+    assert layers.shared_neighbours(cloud, moved(cloud), 7) == 1
 
 
 def test_what_a_layer_is_good_for_is_what_scikit_learn_says(rng: np.random.Generator) -> None:
@@ -101,9 +111,9 @@ def test_what_a_layer_is_good_for_is_what_scikit_learn_says(rng: np.random.Gener
     layer = Layer(fit, y_fit, seen, y)
     for k in (3, 10):  # of ten, five may be a tie
         oracle = KNeighborsClassifier(k).fit(fit, y_fit).score(seen, y)
-        assert geometry.WITHIN["knn"](layer, k) == pytest.approx(oracle)
-    assert geometry.WITHIN["probe"](layer, 3) == RidgeClassifier().fit(fit, y_fit).score(seen, y)
-    assert geometry.WITHIN["silhouette"](layer, 3) == pytest.approx(silhouette_score(seen, y))
+        assert layers.WITHIN["knn"](layer, k) == pytest.approx(oracle)
+    assert layers.WITHIN["probe"](layer, 3) == RidgeClassifier().fit(fit, y_fit).score(seen, y)
+    assert layers.WITHIN["silhouette"](layer, 3) == pytest.approx(silhouette_score(seen, y))
 
 
 def test_pruning_nothing_changes_nothing(networks: geometry.Conditions, few: Images) -> None:
@@ -188,6 +198,8 @@ def test_closer_is_the_paired_difference_with_the_sign_of_the_measure() -> None:
     assert ahead["estimate"].tolist() == pytest.approx([0.2, 0.2, -0.1])
     assert ahead.loc["cka", "low"] == pytest.approx(0.2)  # each pair is 0.2 apart, though neither column is constant
     assert ahead.loc["procrustes", "low"] > 0 > ahead.loc["neighbours", "high"]
+    back = geometry.closer(pd.concat([mine, other]), "another seed", than="95 %")
+    assert back["estimate"].tolist() == pytest.approx((-ahead["estimate"]).tolist())
 
 
 def test_a_map_from_the_dense_positions_stays_nearer_than_a_free_one(
@@ -205,7 +217,7 @@ def test_a_map_from_the_dense_positions_stays_nearer_than_a_free_one(
 def test_turning_a_map_changes_no_distance_and_undoes_a_rotation(rng: np.random.Generator) -> None:
     place, onto = rng.normal(size=(20, 2)), rng.normal(size=(20, 2))
     back = embedding.turned(place, onto)
-    assert geometry.distances(back, back).numpy() == pytest.approx(geometry.distances(place, place).numpy())
+    assert layers.distances(back, back).numpy() == pytest.approx(layers.distances(place, place).numpy())
     rotated = onto @ ortho_group.rvs(2, random_state=3) + 5
     assert embedding.turned(rotated, onto) == pytest.approx(onto)
 
@@ -215,11 +227,30 @@ def test_maps_are_the_same_again_and_by_however_many_workers(
 ) -> None:
     two = {name: networks[name] for name in (DENSE, "90 %")}
     once = embedding.quality(two, few, k=5, perplexity=10, max_iter=260)
-    monkeypatch.setattr(geometry, "_cores", lambda: 3)
+    monkeypatch.setattr(layers, "_cores", lambda: 3)
     pd.testing.assert_frame_equal(once, embedding.quality(two, few, k=5, perplexity=10, max_iter=260))
     first = once[once["condition"] == DENSE]
     assert (first["moved"].abs() < 1e-9).all()
     assert (first["kept"] == 1).all()
+
+
+def test_each_map_is_judged_against_its_own_layer_and_the_first_map(networks: geometry.Conditions, few: Images) -> None:
+    two = {name: networks[name] for name in (DENSE, "90 %")}
+    how = {"perplexity": 10, "max_iter": 260}
+    found = embedding.quality(two, few, k=5, **how).set_index(["condition", "seed"])
+    place = {
+        name: rows[["x", "y"]].to_numpy() for name, rows in embedding.maps(two, few, 0, **how).groupby("condition")
+    }
+    for name, population in two.items():
+        with torch.no_grad():
+            own = population.select([0]).hidden(few.x).numpy()
+        trust = trustworthiness(own, place[name], n_neighbors=5)
+        assert found.loc[(name, 0), "trust"] == pytest.approx(trust)
+    near = [NearestNeighbors(n_neighbors=5).fit(x).kneighbors(return_distance=False) for x in place.values()]
+    kept = np.mean([len({*a} & {*b}) / 5 for a, b in zip(*near, strict=True)])
+    assert found.loc[("90 %", 0), "kept"] == pytest.approx(kept)
+    assert found.loc[("90 %", 0), "moved"] == pytest.approx(scipy_procrustes(place[DENSE], place["90 %"])[2])
+    assert 0 < kept < 1
 
 
 def test_trust_is_scikit_learns_and_perfect_for_a_map_that_is_the_layer(cloud: np.ndarray) -> None:
@@ -256,6 +287,12 @@ def test_a_true_95_percent_moves_a_layer_far_and_the_slip_hardly_at_all(mnist: s
         (lambda n, i: embedding.maps(n, i, 3), "`members` must be .* from 0 to 2.*; got \\[3\\]"),
         (lambda n, i: embedding.maps(n, i, perplexity=60), "`perplexity` must be above 0 and below 60 .*; got 60"),
         (lambda n, i: embedding.trust(i.x.numpy(), i.x.numpy(), 30), "`k` must be above 0 and below 30"),
+        (
+            lambda n, i: geometry.closer(geometry.compare(n, i, k=5), "95 %"),
+            "`condition` must be one of dense, .*'95 %'",
+        ),
+        (lambda n, i: geometry.closer(geometry.compare(n, i, k=5), DENSE, "x"), "`than` must be one of dense, .*'x'"),
+        (lambda n, i: embedding.quality(n, i, k=30, max_iter=250), "`k` must be above 0 and below 30"),
         (lambda n, i: geometry.member(n[DENSE], 24, 0), "trained: width 6 and seed 0, 1, 2; got 24, 0"),
         (lambda n, i: geometry.member(n[DENSE], 6, 3), "trained: width 6 and seed 0, 1, 2; got 6, 3"),
     ],
