@@ -39,8 +39,9 @@ def measure_inside(task: Task, rounds: int, *, fast: bool = False) -> list[dict]
         return [maps(few, x, method, settings) for method in METHODS]
 
     def one_image_at_a_time() -> list[torch.Tensor]:
+        one = few.select([0])  # alone, so that what its neighbours cost is not counted for each of them again
         return [
-            torch.cat([attribute(few, image[None], 0, method, settings) for image in x[:SOME]]) for method in METHODS
+            torch.cat([attribute(one, image[None], 0, method, settings) for image in x[:SOME]]) for method in METHODS
         ]
 
     def one_network_at_a_time() -> None:

@@ -75,7 +75,11 @@ def pgd(population: Population, member: int, x: Tensor, y: Tensor, epsilon: floa
 
 
 def random_signs(x: Tensor, epsilon: float, *, noise_seed: int = 0) -> Tensor:
-    """Images `(N, D)` with every pixel moved by epsilon up or down, by chance, in [0, 1]: what a blind attack does."""
+    """Images `(N, D)` with every pixel moved by epsilon up or down, by chance, in [0, 1]: what a blind attack does.
+
+    Raises:
+        UserError: epsilon outside [0, 1], or a noise seed that is not a whole number of at least 0.
+    """
     generator = torch.Generator().manual_seed(check_seed(noise_seed, "noise_seed"))
     signs = (torch.rand(x.shape, generator=generator) < 0.5).to(x) * 2 - 1
     return (x + fraction("epsilon", epsilon) * signs).clamp(0, 1)

@@ -127,9 +127,13 @@ def _length(pixels: float, x: Tensor) -> int:
 
 
 def patch_side(size: float, n_features: int) -> int:
-    """How many pixels the side of a patch has in an image of so many features. Raises UserError as `corrupt` does."""
-    side = _side(n_features)
-    return _length(check_severity("occlusion", size), torch.empty(1, side, side))
+    """How many pixels the side of a patch has in an image of so many features; none at size 0, which hides nothing.
+
+    Raises:
+        UserError: a size that `occlusion` does not have, or features that make no square image.
+    """
+    side, size = _side(n_features), check_severity("occlusion", size)
+    return _length(size, torch.empty(1, side, side)) if size else 0
 
 
 @dataclass(frozen=True)
@@ -165,6 +169,8 @@ CORRUPTIONS = {
 def corrupt(x: Tensor, kind: str, severity: float, *, noise_seed: int = 0, first: int = 0) -> Tensor:
     """A corrupted copy of images `(N, D)` in [0, 1], of the same shape and type.
 
+    Whether pixels lie in [0, 1] is not checked; above severity 0 all kinds but `unclipped` bring them there.
+
     >>> corrupt(torch.ones(1, 4), "brightness", 0.5)
     tensor([[0.5000, 0.5000, 0.5000, 0.5000]])
 
@@ -174,9 +180,11 @@ def corrupt(x: Tensor, kind: str, severity: float, *, noise_seed: int = 0, first
         first: the position of `x[0]` in its data set, so that a batch is corrupted as it is within the whole.
 
     Raises:
-        UserError: an unknown kind, a severity out of range, images that are not square, a seed or position that is
-            not a whole number of at least 0.
+        UserError: an unknown kind, a severity out of range, images that are not square or not in rows, a seed or
+            position that is not a whole number of at least 0.
     """
+    if x.ndim != 2:
+        raise UserError(f"`x` must hold flat images in rows, (N, D), such as (1, 784) for one; got {tuple(x.shape)}")
     severity, side = check_severity(kind, severity), _side(x.shape[-1])
     chance = Chance(check_seed(noise_seed, "noise_seed"), check_seed(first, "first"), len(x))
     if severity == 0 or len(x) == 0:

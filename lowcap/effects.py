@@ -59,6 +59,12 @@ def effects(table: pd.DataFrame, *, seed: int = 0) -> pd.DataFrame:
     return pd.DataFrame(rows).T
 
 
+def slope(table: pd.DataFrame) -> float:
+    """How F1 under corruption goes with clean F1 among networks of one width, from `paired` rows: the one slope that
+    both widths share in the measure `matched` of `effects`; 0 where no width's clean F1 varies."""
+    return float(_slope(*table.to_numpy().T))
+
+
 def neighbours(table: pd.DataFrame, within: float) -> tuple[float, int]:
     """Of `paired` rows: how much more F1 under corruption the wider networks have whose clean F1 differs by at most
     `within`, on average over the narrower networks that have such neighbours, and how many those are."""
@@ -104,12 +110,17 @@ def _sides(clean_s: np.ndarray, clean_l: np.ndarray, hurt_s: np.ndarray, hurt_l:
 
 def _matched(clean_s: np.ndarray, clean_l: np.ndarray, hurt_s: np.ndarray, hurt_l: np.ndarray) -> np.ndarray:
     """The difference of `hurt` that is left when its common slope against `clean` is taken out, along the last axis."""
+    slope = _slope(clean_s, clean_l, hurt_s, hurt_l)
+    return (hurt_l - hurt_s).mean(-1) - slope * (clean_l - clean_s).mean(-1)
+
+
+def _slope(clean_s: np.ndarray, clean_l: np.ndarray, hurt_s: np.ndarray, hurt_l: np.ndarray) -> np.ndarray:
+    """The least-squares slope of `hurt` against `clean` within the widths, one for both, along the last axis."""
     both = 0, 0
     for clean, hurt in ((clean_s, hurt_s), (clean_l, hurt_l)):
         away = clean - clean.mean(-1, keepdims=True)
         both = both[0] + (away * hurt).sum(-1), both[1] + (away * away).sum(-1)
-    slope = np.divide(both[0], both[1], out=np.zeros_like(both[1]), where=both[1] > 0)
-    return (hurt_l - hurt_s).mean(-1) - slope * (clean_l - clean_s).mean(-1)
+    return np.divide(both[0], both[1], out=np.zeros_like(both[1]), where=both[1] > 0)
 
 
 def _resamples(table: pd.DataFrame, seed: int) -> np.ndarray:

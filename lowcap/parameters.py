@@ -44,7 +44,10 @@ def validate(chapter: str, raw: Mapping[str, Any]) -> Parameters:
         model = schema(chapter)(**known)
     except ValidationError as error:
         first = {problem["loc"][0]: problem for problem in reversed(error.errors())}
-        wrong = [_refusal(str(name), fields[str(name)], raw[str(name)], first[name]) for name in reversed(first)]
+        came = {
+            name: raw.get(name, field.default) for name, field in fields.items()
+        }  # a default may not go with a value
+        wrong = [_refusal(str(name), fields[str(name)], came[str(name)], first[name]) for name in reversed(first)]
         raise UserError("\n".join(unknown + wrong)) from None
     if unknown:
         raise UserError("\n".join(unknown))

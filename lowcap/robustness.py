@@ -64,6 +64,7 @@ def occlusion_map(population: Population, x: Tensor, y: Tensor, size: float) -> 
     """Score all members with a black square over the same place of all images `(N, D)`, for every place.
 
     What a patch takes from a hidden unit is subtracted from the unit's sum, so each place costs one small product.
+    A patch of size 0 hides nothing at any place.
 
     Returns:
         A row per member and place, `top` and `left` in pixels, with the columns of `scores`.
@@ -95,7 +96,11 @@ def published(
     widths: Sequence[int] = (24, 64),
     dataset: str = "auto",
 ) -> pd.DataFrame:
-    """The study's own networks on its own held-out images, corrupted: rows as of `sweep`, noise drawn by each seed."""
+    """The study's own networks on its own held-out images, corrupted: rows as of `sweep`, noise drawn by each seed.
+
+    Raises:
+        UserError: as `corrupt` does, a pair that is none, or a dataset that is unknown or not there.
+    """
 
     def look(population: Population, data: replay.Split) -> pd.DataFrame:
         frames = []
@@ -134,13 +139,21 @@ def trained(
 
 
 def over_splits(networks: Networks, kinds: Kinds | None = None, *, noise_seed: int = 0) -> pd.DataFrame:
-    """`sweep` of all networks on the test images: the column `split` is the split seed of their task."""
+    """`sweep` of all networks on the test images: the column `split` is the split seed of their task.
+
+    Raises:
+        UserError: as `corrupt` does.
+    """
     rows = _sweep([(task.x_test, task.y_test, population) for task, population in networks], kinds, noise_seed)
     return rows.assign(split=rows.pop("number").map([task.split_seed for task, _ in networks].__getitem__))
 
 
 def seldom_lit(task: Task, below: float = 0.01) -> Tensor:
-    """The pixels `(D,)`, bool, that are lit in less than this share of the training images, or in none."""
+    """The pixels `(D,)`, bool, that are lit in less than this share of the training images, or in none.
+
+    Raises:
+        UserError: a share that is not a fraction from 0 to 1.
+    """
     share = pruning.fraction("below", below)
     lit = (task.x_train > 0).double().mean(0)
     return (lit < share) | (lit == 0)
@@ -188,7 +201,11 @@ def across_pairs(
     *,
     dataset: str = "auto",
 ) -> pd.DataFrame:
-    """Train networks on each pair and score them under corruption: rows of `over_splits` with the column `pair`."""
+    """Train networks on each pair and score them under corruption: rows of `over_splits` with the column `pair`.
+
+    Raises:
+        UserError: as `load_task` and `corrupt` do.
+    """
     frames = []
     for pair in pairs:
         task = load_task(pair, dataset=dataset)

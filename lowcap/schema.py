@@ -7,7 +7,7 @@ One class per chapter, one line per parameter. The `parameters` cell of a chapte
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator
 from pydantic.fields import FieldInfo
 
 FIVE_PAIRS = [[0, 1], [1, 7], [4, 9], [3, 8], [5, 6]]
@@ -301,6 +301,13 @@ class Robustness(Parameters):
     tune_epochs: int = _field(3, "passes of fine-tuning after pruning", (1, 500), "epochs", _LINEAR)
     epsilon: float = _field(0.05, "how far an attack may move a pixel", (0.001, 1.0), "of a pixel's range")
     n_attacked: int = _field(300, "test images that are attacked, at most", (10, 10000), "images", _LINEAR)
+
+    @field_validator("large")
+    @classmethod
+    def _another_width(cls, large: int, info: ValidationInfo) -> int:
+        if large == info.data.get("small"):
+            raise ValueError("that is the width of `small` too; name two different widths")
+        return large
 
 
 SCHEMAS: dict[str, type[Parameters]] = {"01-replay": Replay, "02-capacity": Capacity, "03-magnitude": Magnitude,

@@ -147,7 +147,7 @@ def test_the_patch_lies_uniformly_at_every_place_where_it_fits() -> None:
     assert stats.chisquare(counts.numpy()).pvalue > 1e-3
 
 
-@pytest.mark.parametrize(("size", "features", "side"), [(7, 784, 7), (7, 64, 2), (1, 64, 1), (28, 64, 8)])
+@pytest.mark.parametrize(("size", "features", "side"), [(7, 784, 7), (7, 64, 2), (1, 64, 1), (28, 64, 8), (0, 64, 0)])
 def test_a_patch_scales_with_the_image(size: int, features: int, side: int) -> None:
     assert patch_side(size, features) == side
 
@@ -209,6 +209,13 @@ def test_an_unknown_kind_is_one_error_that_lists_all(kind: str) -> None:
 def test_a_severity_out_of_range_is_one_error_that_says_the_range(kind: str, severity: object, x: Tensor) -> None:
     with pytest.raises(UserError, match=rf"`severity` of {kind} .* from 0 to {CORRUPTIONS[kind].largest:g}"):
         corrupt(x, kind, severity)
+
+
+@pytest.mark.parametrize("shape", [(784,), (2, 28, 28), ()])
+@pytest.mark.parametrize("severity", [0, 0.1])
+def test_images_come_flat_and_in_rows(shape: tuple[int, ...], severity: float) -> None:
+    with pytest.raises(UserError, match=r"`x` must hold flat images in rows, \(N, D\).*got \("):
+        corrupt(torch.zeros(shape), "gaussian", severity)
 
 
 def test_images_must_be_square_and_seeds_whole() -> None:

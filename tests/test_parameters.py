@@ -126,6 +126,22 @@ def test_what_is_not_allowed_is_refused_by_name(raw: dict[str, Any], said: str) 
     assert "\n" not in str(refusal.value)
 
 
+@pytest.mark.parametrize(
+    ("raw", "came"), [({"small": 8, "large": "8"}, "'8'"), ({"small": 64}, "64"), ({"large": 24}, "24")]
+)
+def test_one_width_is_not_compared_with_itself(raw: dict[str, Any], came: str) -> None:
+    with pytest.raises(UserError) as refusal:
+        parameters.validate("08-robustness", raw)
+    assert str(refusal.value) == (
+        f"`large` must be a whole number from 1 to 1024; got {came} (that is the width of `small` too; name two "
+        "different widths); the book's own is large=64"
+    )
+    model: Any = parameters.validate("08-robustness", {"small": 64, "large": 24})
+    assert (model.small, model.large) == (64, 24)
+    with pytest.raises(UserError, match=r"^`small` must be a whole number from 1 to 1024; got 0;[^\n]*$"):
+        parameters.validate("08-robustness", {"small": 0, "large": 8})
+
+
 def test_every_problem_gets_its_own_line() -> None:
     with pytest.raises(UserError) as refusal:
         parameters.validate("02-capacity", {"lr": -1, "widht": "[2]", "epochs": 0})

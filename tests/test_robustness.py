@@ -86,6 +86,12 @@ def test_the_map_of_places_is_what_brute_force_finds(size: int, population: Popu
             assert np.allclose(found.loc[(top, left), "accuracy"], oracle["accuracy"], atol=1e-9)
 
 
+def test_a_patch_of_no_size_hides_nothing(population: Population, task: Task) -> None:
+    found = robustness.occlusion_map(population, task.x_test, task.y_test, 0)
+    clean = evaluate(population, task.x_test, task.y_test)["f1"].tolist()
+    assert all(place["f1"].tolist() == clean for _, place in found.groupby(["top", "left"]))
+
+
 def test_the_study_is_corrupted_on_its_own_images_by_its_own_networks() -> None:
     rows = robustness.published(SOME, seeds=[0, 42], pair=(4, 9), widths=[4, 8], dataset="digits")
     assert rows.groupby(["kind", "severity", "width"]).size().eq(2).all()
@@ -93,7 +99,26 @@ def test_the_study_is_corrupted_on_its_own_images_by_its_own_networks() -> None:
     oracle = oracle.query("pair == '4-9' and width == 8")["test_f1"].item()
     clean = rows.query("seed == 42 and width == 8 and severity == 0")["f1"]
     assert np.allclose(clean, oracle, atol=1e-9)
-    assert (rows.query("severity > 0")["f1"] != rows.query("severity == 0")["f1"].to_numpy()).any()
+    for seed, (population, data) in zip([0, 42], replay.each(
+        lambda population, data: (population, data), seeds=[0, 42], pairs=[(4, 9)], widths=[4, 8], dataset="digits"
+    ), strict=True):  # fmt: skip
+        for kind, severity in (("gaussian", 0.3), ("occlusion", 7)):
+            logits = population.to_module(1)(corrupt(data.x_test, kind, severity, noise_seed=seed))[:, 0]
+            oracle = f1_score(data.y_test, logits.detach() >= 0)
+            found = rows.query("seed == @seed and width == 8 and kind == @kind and severity > 0")["f1"].item()
+            assert found == pytest.approx(oracle, abs=1e-12)
+
+
+def test_a_probability_of_exactly_a_half_counts_for_the_larger_label_as_in_the_study(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    silent = Population([4], [0], n_features=64)
+    for weights in (silent.w_in, silent.b_in, silent.w_out, silent.b_out):
+        weights.data.zero_()
+    data = replay.split((4, 9), 0, dataset="digits")
+    monkeypatch.setattr(replay, "each", lambda look, **_: [look(silent, data)])
+    found = robustness.published(SOME)["f1"]
+    assert np.allclose(found, f1_score(data.y_test, np.ones(len(data.y_test))))
 
 
 # Splits, starts, pixels
@@ -266,6 +291,19 @@ def test_the_matched_gain_is_that_of_a_regression_with_a_dummy_for_width(rng: np
     design = np.stack([clean, np.repeat([0, 1], len(table))], axis=1)
     oracle = LinearRegression().fit(design, np.concatenate([table["hurt_small"], table["hurt_large"]])).coef_[1]
     assert effects.effects(table).loc["matched", "estimate"] == pytest.approx(oracle)
+
+
+def test_the_slope_is_that_of_a_regression_with_a_dummy_for_width(rng: np.random.Generator) -> None:
+    assert effects.slope(toy(slope=-3)) == pytest.approx(-3)
+    table = toy() + 0.01 * rng.standard_normal((12, 4))
+    clean = np.concatenate([table["clean_small"], table["clean_large"]])
+    design = np.stack([clean, np.repeat([0, 1], len(table))], axis=1)
+    oracle = LinearRegression().fit(design, np.concatenate([table["hurt_small"], table["hurt_large"]])).coef_[0]
+    assert effects.slope(table) == pytest.approx(oracle)
+    flat = table.assign(clean_small=0.9, clean_large=0.9)
+    assert effects.slope(flat) == 0
+    mean = table.mean()
+    assert effects.effects(flat).loc["matched", "estimate"] == pytest.approx(mean["hurt_large"] - mean["hurt_small"])
 
 
 def test_effects_worked_out_by_hand() -> None:
