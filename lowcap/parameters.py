@@ -44,9 +44,8 @@ def validate(chapter: str, raw: Mapping[str, Any]) -> Parameters:
         model = schema(chapter)(**known)
     except ValidationError as error:
         first = {problem["loc"][0]: problem for problem in reversed(error.errors())}
-        came = {
-            name: raw.get(name, field.default) for name, field in fields.items()
-        }  # a default may not go with a value
+        # A default may be wrong as well, beside a value that came.
+        came = {name: raw.get(name, field.default) for name, field in fields.items()}
         wrong = [_refusal(str(name), fields[str(name)], came[str(name)], first[name]) for name in reversed(first)]
         raise UserError("\n".join(unknown + wrong)) from None
     if unknown:
