@@ -12,6 +12,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
@@ -40,6 +41,9 @@ class Settings:
         epsilon: by how much the finite difference raises a pixel.
         patch, stride: of occlusion, in pixels; None takes about a fifth of the image's side, and half of that.
         baselines: images `(M, D)` that gradient SHAP starts from; None is the black image, as for the others.
+
+    Raises:
+        UserError: a number outside its range, or a stride that leaves gaps between the patches.
     """
 
     steps: int = 16
@@ -51,6 +55,24 @@ class Settings:
     seed: int = 0
     baselines: Tensor | None = field(default=None, repr=False)
 
+    def __post_init__(self) -> None:
+        for name in ("steps", "samples", "patch", "stride"):
+            value, optional = getattr(self, name), name in ("patch", "stride")
+            whole = isinstance(value, Integral) and not isinstance(value, bool) and int(value) >= 1
+            if not whole and not (optional and value is None):
+                allowed = "a whole number of at least 1" + (", or None" if optional else "")
+                raise UserError(f"`{name}` must be {allowed}; got {value!r}")
+        for name, allowed, ok in (
+            ("noise", "at least 0", lambda v: v >= 0),
+            ("epsilon", "above 0", lambda v: v > 0),
+        ):
+            value = getattr(self, name)
+            number = isinstance(value, Real) and not isinstance(value, bool)
+            if not (number and math.isfinite(value) and ok(value)):
+                raise UserError(f"`{name}` must be a number {allowed}; got {value!r}")
+        if self.patch is not None and self.stride is not None and self.stride > self.patch:
+            raise UserError(f"`stride` must be from 1 to the patch's {self.patch} pixels; got {self.stride}")
+
     def starts(self, x: Tensor) -> Tensor:
         """The images that gradient SHAP starts from, `(M, D)`."""
         return torch.zeros_like(x[:1]) if self.baselines is None else self.baselines.to(x)
@@ -58,7 +80,8 @@ class Settings:
     def window(self, side: int) -> tuple[int, int]:
         """Occlusion's patch and stride on an image of so many pixels a side."""
         patch = self.patch or max(2, round(side / 5.6))
-        return min(patch, side), self.stride or max(1, patch // 2)
+        patch = min(patch, side)
+        return patch, min(self.stride or max(1, patch // 2), patch)
 
 
 DEFAULT = Settings()
@@ -172,7 +195,11 @@ def attribute(
 
 
 def maps(population: Population, x: Tensor, method: str = "gradient", settings: Settings = DEFAULT) -> Tensor:
-    """`attribute` for every member: `(P, N, D)`. Each is taken out of the population first, which gives the same."""
+    """`attribute` for every member: `(P, N, D)`. Each is taken out of the population first, which gives the same.
+
+    Raises:
+        UserError: as `attribute`.
+    """
     one_of("method", method, METHODS)
 
     def work(i: int) -> Tensor:

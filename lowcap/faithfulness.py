@@ -76,7 +76,8 @@ def unexplained(population: Population, x: Tensor, found: Tensor, method: str, *
     """Captum's infidelity (Yeh et al. 2019) of one member's maps as a share `(N,)`: 0 is perfect, 1 an empty map.
 
     A random tenth of the pixels is made black, 32 times; the map should foretell the change of the logit, up to a
-    factor. What it misses is divided by what an empty map misses.
+    factor. The mean square of what it misses is divided by that of what an empty map misses, the change itself. Black
+    pixels stay as they are, so what the map says of them is not judged.
     """
     kept = torch.rand(32, x.shape[1], generator=torch.Generator().manual_seed(seed)) >= 0.1
 

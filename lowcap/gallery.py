@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -15,18 +15,23 @@ from lowcap.figures import INK
 Row = Mapping[str, tuple[Tensor, Tensor]]  # by column: a map and its image, each (D,)
 
 
-def gallery(rows: Mapping[str, Row], *, unsigned: Sequence[str] = (), classes: Sequence[int] = ()) -> Figure:
-    """A row of maps per name, each row on a scale of its own that its columns share.
+def gallery(
+    rows: Mapping[str, Row], *, unsigned: Sequence[str] = (), classes: Sequence[int] = (), shared: bool = False
+) -> Figure:
+    """A row of maps per name, each row on a scale of its own that its columns share; one for all rows if `shared`.
+
+    A scale ends at the 0.995 quantile of the sizes, so that a few pixels do not pale all others; they get its end.
 
     Maps are red where they speak for class 1 and blue where they speak against it, white at 0; the rows named in
     `unsigned` run from dark at 0 to bright. The bar at the bottom names the two `classes`.
     """
     columns = list(dict.fromkeys(column for row in rows.values() for column in row))
     fig, axes = plt.subplots(len(rows), len(columns), figsize=(8, 1.72 * len(rows) + 0.8), squeeze=False)
-    shown = None
+    shown, limits = None, {name: _limit([row]) for name, row in rows.items()}
+    if shared:
+        limits = dict.fromkeys(rows, _limit(rows.values()))
     for line, (name, row) in zip(axes, rows.items(), strict=True):
-        sizes = np.concatenate([np.abs(found.numpy()) for found, _ in row.values()])
-        limit = float(np.quantile(sizes, 0.995)) or 1.0
+        limit = limits[name]
         signed = name not in unsigned
         for ax, column in zip(line, columns, strict=True):
             scale = {"cmap": "RdBu_r", "vmin": -limit} if signed else {"cmap": "cividis", "vmin": 0}
@@ -43,6 +48,11 @@ def gallery(rows: Mapping[str, Row], *, unsigned: Sequence[str] = (), classes: S
         bar.set_ticks([-limit, 0, limit], labels=[f"for {classes[0]}", "0", f"for {classes[1]}"])
         bar.outline.set_visible(False)
     return fig
+
+
+def _limit(rows: Iterable[Row]) -> float:
+    sizes = np.concatenate([np.abs(found.numpy()) for row in rows for found, _ in row.values()])
+    return float(np.quantile(sizes, 0.995)) or 1.0
 
 
 def _outline(ax: Axes, image: Tensor, colour: str) -> None:

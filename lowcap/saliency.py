@@ -156,7 +156,13 @@ def hints(population: Population, task: Task, methods: Iterable[str]) -> pd.Data
     Columns: `member, image, wrong, method`, the size of the logit, `certainty`, and the `HINTS`, none of which knows
     the size of a map: the share of its `mass on ink`; its `concentration`, the share of the brightest tenth of the live
     pixels; its `likeness`, the cosine with the mean map of training images that the network gives the same class.
+
+    Raises:
+        UserError: an unknown method.
     """
+    methods = list(methods)
+    for method in methods:
+        one_of("method", method, (*attribution.METHODS, IMAGE))
     x, n = task.x_test, min(1000, len(task.x_train))
     with torch.no_grad():
         logits, known = (population(images) for images in (x, task.x_train[:n]))

@@ -232,6 +232,36 @@ def test_patches_fit_the_image() -> None:
     assert Settings().window(28) == (5, 2)
     assert Settings().window(8) == (2, 1)
     assert Settings(patch=40, stride=3).window(28) == (28, 3)
+    assert Settings(patch=40, stride=30).window(28) == (28, 28)
+    assert Settings(stride=30).window(28) == (5, 5)
+
+
+@pytest.mark.parametrize(
+    ("how", "said"),
+    [
+        ({"steps": 0}, "`steps` must be a whole number of at least 1; got 0"),
+        ({"steps": 2.5}, "`steps` must be a whole number of at least 1; got 2.5"),
+        ({"samples": 0}, "`samples` must be a whole number of at least 1; got 0"),
+        ({"samples": True}, "`samples` must be a whole number of at least 1; got True"),
+        ({"patch": -1}, "`patch` must be a whole number of at least 1, or None; got -1"),
+        ({"stride": 0}, "`stride` must be a whole number of at least 1, or None; got 0"),
+        ({"patch": 2, "stride": 3}, "`stride` must be from 1 to the patch's 2 pixels; got 3"),
+        ({"noise": -1}, "`noise` must be a number at least 0; got -1"),
+        ({"noise": float("nan")}, "`noise` must be a number at least 0; got nan"),
+        ({"epsilon": 0.0}, "`epsilon` must be a number above 0; got 0.0"),
+        ({"epsilon": "0.1"}, "`epsilon` must be a number above 0; got '0.1'"),
+    ],
+)
+def test_settings_outside_their_range_are_refused(how: dict, said: str) -> None:
+    with pytest.raises(UserError, match=said):
+        Settings(**how)
+
+
+def test_settings_at_the_ends_of_their_ranges_give_maps(population: Population, images: Tensor) -> None:
+    least = Settings(steps=1, samples=1, noise=0, epsilon=1e-4, patch=1, stride=1)
+    found = {method: attribute(population, images, 0, method, least) for method in METHODS}
+    assert all(one.isfinite().all() for one in found.values())
+    assert torch.allclose(found["SmoothGrad"], found["gradient"], atol=1e-6)
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import torch
 from sklearn.metrics import auc, roc_auc_score
 from torch import Tensor
 
-from lowcap import attribution, magnitude, replay, saliency
+from lowcap import attribution, faithfulness, magnitude, replay, saliency
 from lowcap.attribution import attribute
 from lowcap.errors import UserError
 from lowcap.gallery import gallery
@@ -134,7 +134,14 @@ def test_what_adds_up_is_known_to_and_the_rest_is_left_out(trained: Population, 
     known = rows.groupby("method")["incomplete"].mean()
     assert known["integrated gradients"] < 0.05
     assert known[["gradient", "SmoothGrad", "finite difference", "occlusion"]].isna().all()
-    assert rows["infidelity"].between(0, 1).all()
+    own = rows.query("member == 1").set_index("method")
+    one, x = trained.select([1]), task.x_test
+    for name in ("gradient", "occlusion"):
+        missed = faithfulness.unexplained(one, x[:25], maps[name][1][:25], name).mean().item()
+        assert 0.001 < missed < 0.9
+        assert own.loc[name, "infidelity"] == pytest.approx(missed, abs=1e-6)
+        moved = faithfulness.sensitivity(one, x[:5], name).mean().item()
+        assert own.loc[name, "sensitivity"] == pytest.approx(moved, abs=1e-6)
 
 
 def test_hints_are_those_of_each_image(trained: Population, task: Task) -> None:
@@ -155,6 +162,13 @@ def test_hints_are_those_of_each_image(trained: Population, task: Task) -> None:
     top = own[task.live].sort(descending=True).values[: int(task.live.sum()) // 10]
     assert one.loc[3, "concentration"] == pytest.approx(float(top.sum() / own.sum()), abs=1e-5)
     assert rows.query("method == 'input x gradient'")["mass on ink"].to_numpy() == pytest.approx(1, abs=1e-5)
+
+
+def test_hints_of_an_unknown_map_are_refused(trained: Population, task: Task) -> None:
+    with pytest.raises(
+        UserError, match=r"`method` must be one of gradient, .*finite difference, the image itself; got"
+    ):
+        saliency.hints(trained, task, ["gradient", "lime"])
 
 
 def test_one_hint_is_scored_as_it_is_and_less_of_it_means_a_mistake() -> None:
@@ -198,6 +212,12 @@ def test_a_row_of_maps_shares_one_scale_and_signed_ones_are_centred() -> None:
     assert limits[2] == limits[3]
     assert limits[2][0][0] == 0
     assert [label.get_text() for label in fig.axes[4].get_xticklabels()] == ["for 4", "0", "for 9"]
+    weak = {
+        "strong": rows["signed"],
+        "weak": {name: (found / 100, image) for name, (found, image) in rows["signed"].items()},
+    }
+    assert len({im.get_clim() for ax in gallery(weak, shared=True).axes for im in ax.images}) == 1
+    assert len({im.get_clim() for ax in gallery(weak).axes for im in ax.images}) == 2
 
 
 @pytest.mark.mnist
