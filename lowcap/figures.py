@@ -190,7 +190,7 @@ def weight_histograms(data: pd.DataFrame, *, lowest: float = 1e-5) -> Figure:
 def point_maps(
     data: pd.DataFrame, axes: Sequence[Axes], *, by: str = "condition", size: float = 7, shared: bool = True
 ) -> None:
-    """A map of the same images per value of `by`: class 0 as blue dots, class 1 as red triangles.
+    """A map of the same images per value of `by`: class 0 as blue dots, class 1 as orange triangles.
 
     The shade of a point is its height in the first map, within its class, so that one can follow where images went.
 
@@ -210,7 +210,7 @@ def point_maps(
             style: dict[str, Any] = {"s": size, "marker": marker, "linewidths": 0, "vmin": 0, "vmax": 1}
             ax.scatter(some["x"], some["y"], c=some["image"].map(shade), cmap=cmap, **style)
         low, high = ((data if shared else own)[["x", "y"]].agg(end).to_numpy() for end in ("min", "max"))
-        middle, half = (low + high) / 2, 0.54 * (high - low).max()
+        middle, half = (low + high) / 2, 0.57 * (high - low).max()
         ax.set(xlim=(middle[0] - half, middle[0] + half), ylim=(middle[1] - half, middle[1] + half))
         ax.set(xticks=[], yticks=[], aspect="equal", facecolor="#f7f7f7")
         ax.set_title(str(name), fontsize=10)
