@@ -101,6 +101,19 @@ def regained(clean: pd.Series, hurt: pd.Series, changed: pd.Series, *, seed: int
     return pd.Series({"estimate": won.sum() / lost.sum(), "low": low, "high": high})
 
 
+def signed(value: float, *, beside: tuple[float, ...] = (0,)) -> str:
+    """`value` with its sign, to three decimals, or four where three would hide on which side of `beside` it lies; "0"
+    has no sign."""
+    digits = 4 if any(round(abs(value), 3) == round(abs(level), 3) for level in beside) else 3
+    text = f"{value:+.{digits}f}"
+    return text.replace("-", "−") if float(text) else "0.000"
+
+
+def span(row: pd.Series | dict, *, beside: tuple[float, ...] = (0,)) -> str:
+    """The interval `low` to `high` of a row of `effects`, in the numbers of `signed`."""
+    return f"{signed(row['low'], beside=beside)} to {signed(row['high'], beside=beside)}"
+
+
 def _sides(clean_s: np.ndarray, clean_l: np.ndarray, hurt_s: np.ndarray, hurt_l: np.ndarray) -> dict[str, tuple]:
     """For each measure what the smaller and the larger width have, the larger the better."""
     share_s, share_l = (hurt / np.maximum(clean, 1e-9) for hurt, clean in ((hurt_s, clean_s), (hurt_l, clean_l)))

@@ -338,6 +338,16 @@ def test_pairs_are_of_the_same_split_and_seed(networks: robustness.Networks) -> 
     assert table.loc[(1, 4)].tolist() == [one[0, 2], one[0, 4], one[0.3, 2], one[0.3, 4]]
 
 
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(0.0123, "+0.012"), (-0.0123, "−0.012"), (-0.0004, "−0.0004"), (0.00502, "+0.0050"), (0.0, "0.000"),
+     (-0.00002, "0.000")],
+)  # fmt: skip
+def test_numbers_show_their_sign_and_on_which_side_they_lie(value: float, text: str) -> None:
+    assert effects.signed(value, beside=(0, 0.005)) == text
+    assert effects.span({"low": -1, "high": value}, beside=(0, 0.005)) == f"−1.000 to {text}"
+
+
 def test_neighbours_are_within_reach() -> None:
     table = pd.DataFrame({"clean_small": [0.9, 0.5], "clean_large": [0.901, 0.95],
                           "hurt_small": [0.6, 0.4], "hurt_large": [0.7, 0.9]})  # fmt: skip
