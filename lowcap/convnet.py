@@ -85,12 +85,17 @@ def cnn(image_shape: tuple[int, int], n_outputs: int, *, width: int = 256, seed:
 
 
 def layers_of(module: nn.Module, names: Sequence[str] | None = None) -> dict[str, Tensor]:
-    """Weights of the linear and convolutional layers by name: the named ones, or all.
+    """Weights of linear and convolutional layers, attention's among them, by name: the named ones, or all.
 
     Raises:
         UserError: the module has no such layers, or none of a given name.
     """
-    known = {name: part.weight for name, part in module.named_modules() if isinstance(part, PRUNABLE)}
+    known: dict[str, Tensor] = {}
+    for name, part in module.named_modules():
+        if isinstance(part, PRUNABLE):
+            known[name] = part.weight
+        elif isinstance(part, nn.MultiheadAttention) and part.in_proj_weight is not None:
+            known[f"{name}.in_proj"] = part.in_proj_weight  # queries, keys and values
     if not known:
         raise UserError("`module` must have linear or convolutional layers, whose weights can go; it has none")
     names = [names] if isinstance(names, str) else names
