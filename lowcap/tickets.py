@@ -1,31 +1,30 @@
 """Winning tickets: pruned networks that train well from their own first weights, and what they must be compared with.
 
-For populations; `lowcap.multilayer` does the same for modules of any shape. A round removes a fixed share of what is
+For populations; `lowcap.multilayer` does the same for modules of any shape, `lowcap.early` looks for masks before the
+end of training. A round removes a fixed share of what is
 left (Frankle and Carbin 2019). A *start* is an untrained population, a *ticket* one that has lost weights.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
-from torch import Tensor
 
 from lowcap import magnitude, pruning
 from lowcap.errors import UserError
 from lowcap.evaluation import evaluate
 from lowcap.population import Population
-from lowcap.tasks import Task, with_train_size
+from lowcap.tasks import Task
 from lowcap.training import Recipe, train
 
 SHARE = 0.2  # of the weights left, removed per round
 SCOPE = "network"  # both layers ranked together
 NEW = 1_000_000  # added to a seed for weights of another draw
-SYNFLOW_ROUNDS = 20
 CONTROLS = ("new weights", "shuffled mask", "random mask", "one-shot")
 WITHIN = ("layer", "pixel")
 
@@ -129,12 +128,10 @@ def compare(
     at: Sequence[int],
     *,
     controls: Sequence[str] = CONTROLS,
-    rewind_to: int | None = None,
 ) -> pd.DataFrame:
     """Tickets of all rounds and their controls after the rounds `at`, trained: `scores` per `method`.
 
-    The methods are `ticket` and the names of the controls; round 0, the dense networks, is part of each. With
-    `rewind_to`, a method `rewound` is added: tickets of all rounds that go back to this epoch instead of the start.
+    The methods are `ticket` and the names of the controls; round 0, the dense networks, is part of each.
     """
     first = start(task, widths, seeds, recipe)
     tickets = trunk(first, task, recipe, rounds)
@@ -142,9 +139,6 @@ def compare(
     for name in controls:
         trained = {k: train(control(name, tickets, first, k), task, recipe) for k in at}
         frames.append(scores({0: tickets[0], **trained}, task).assign(method=name))
-    if rewind_to is not None:
-        later = trunk(first, task, recipe, rounds, rewind_to=rewind_to)
-        frames.append(scores(later, task).assign(method="rewound"))
     return pd.concat(frames, ignore_index=True)
 
 
@@ -153,7 +147,7 @@ def leads(rows: pd.DataFrame, by: Sequence[str], *, of: str = "ticket", value: s
 
     Args:
         rows: a row per network, `round` and `method`; `by` names the columns that say which networks are compared with
-            each other, such as `width`; within them a network is known by its `seed`.
+            each other, such as `width`; among them a network is known by its `seed`.
 
     Returns:
         `estimate, low, high` of the mean difference of `value`, indexed by `by`, `round` and `method`; a lead counts
@@ -166,6 +160,25 @@ def leads(rows: pd.DataFrame, by: Sequence[str], *, of: str = "ticket", value: s
             found[(*key, method)] = magnitude.compared(own, other, ["seed"], value)
     index = [*by, "round", "method"]
     return pd.DataFrame(found.values(), pd.MultiIndex.from_tuples(found, names=index))
+
+
+def changes(rows: pd.DataFrame, by: Sequence[str], *, value: str = "accuracy") -> pd.DataFrame:
+    """As `leads`, but of each method over its own dense networks, round 0."""
+    found = {}
+    for key, group in rows.groupby([*by, "method"], sort=False):
+        dense = group[group["round"] == 0]
+        for k, pruned in group[group["round"] > 0].groupby("round"):
+            found[(*key[:-1], k, key[-1])] = magnitude.compared(pruned, dense, ["seed"], value)
+    return pd.DataFrame(found.values(), pd.MultiIndex.from_tuples(found, names=[*by, "round", "method"]))
+
+
+def in_points(row: pd.Series) -> str:
+    """A difference of accuracies and its interval in percentage points.
+
+    >>> in_points(pd.Series({"estimate": 0.012, "low": -0.003, "high": 0.02}))
+    '+1.20 (-0.30 to +2.00)'
+    """
+    return "{estimate:+.2f} ({low:+.2f} to {high:+.2f})".format(**(100 * row))
 
 
 def winning(lead: pd.DataFrame, controls: Sequence[str] = CONTROLS) -> pd.Series:
@@ -187,104 +200,6 @@ def course(populations: Mapping[str, Population], task: Task, recipe: Recipe) ->
     return pd.concat(frames, ignore_index=True)
 
 
-# Without full training
-
-
-def partly_trained(first: Population, task: Task, recipe: Recipe, share: float) -> tuple[Population, int]:
-    """A copy trained for a share of the recipe's steps, and how many that were.
-
-    Less than an epoch is one pass over as many batches of images; more is rounded to whole epochs. Raises UserError for
-    a share outside [0, 1].
-    """
-    n, size = len(task.x_train), recipe.batch_size or len(task.x_train)
-    steps = round(pruning.fraction("share", share) * recipe.steps(n))
-    per_epoch = max(1, recipe.but(epochs=1).steps(n))
-    if steps >= per_epoch or steps * size < len(task.classes):
-        epochs = round(steps / per_epoch)
-        return train(first.copy(), task, recipe.but(epochs=epochs)), epochs * per_epoch
-    some = with_train_size(task, steps * size)
-    return train(first.copy(), some, recipe.but(epochs=1)), recipe.but(epochs=1).steps(len(some.x_train))
-
-
-def masks_found(
-    first: Population, task: Task, recipe: Recipe, sparsity: float, shares: Iterable[float]
-) -> Iterator[tuple[str, int, Population]]:
-    """Masks at one sparsity that need no full training, as `(name, steps spent, the start under the mask)`.
-
-    First the three scores of the untrained networks, on all training images: `SNIP`, `GraSP` and `SynFlow`, the last in
-    rounds of its own without data. Then magnitude after each of the `shares` of a training: `magnitude, 5 %`.
-    """
-    data: dict[str, Any] = {"x": task.x_train, "y": task.y_train, "scope": SCOPE}
-    for name, by in {"SNIP": "gradient", "GraSP": "grasp"}.items():
-        yield name, 0, pruning.prune(first, sparsity, by=by, **data)
-    flow = first
-    for k in range(1, SYNFLOW_ROUNDS + 1):
-        flow = pruning.prune(flow, 1 - (1 - sparsity) ** (k / SYNFLOW_ROUNDS), by="synflow", scope=SCOPE)
-    yield "SynFlow", 0, flow
-    for share in shares:
-        trained, steps = partly_trained(first, task, recipe, share)
-        yield f"magnitude, {100 * share:g} %", steps, carve(first, pruning.prune(trained, sparsity, scope=SCOPE))
-
-
-def cheap(
-    first: Population, task: Task, recipe: Recipe, sparsity: float, shares: Iterable[float] = (0, 0.01, 0.05, 0.1, 0.5)
-) -> pd.DataFrame:
-    """Train from the start under each of `masks_found`, with new weights, and with the mask shuffled.
-
-    Returns:
-        Rows of `scores` with the columns `method` (the mask's name), `weights` (`own`, `new`, `shuffled`) and `steps`,
-        spent on the mask alone.
-    """
-    frames = []
-    for name, steps, own in masks_found(first, task, recipe, sparsity, shares):
-        tries = {"own": own, "new": reinitialised(own), "shuffled": shuffled(own, first)}
-        for weights, one in tries.items():
-            rows = scores({0: train(one, task, recipe)}, task).drop(columns="round")
-            frames.append(rows.assign(method=name, weights=weights, steps=steps))
-    return pd.concat(frames, ignore_index=True)
-
-
-def mask_distance(a: Population, b: Population) -> Tensor:
-    """How different two masks are, per member `(P,)`: 0 for equal ones, 1 for what two random masks would differ.
-
-    That is the share of weights in one mask and not in the other, divided by what it is expected to be if masks of the
-    same sizes are drawn at random. NaN where a mask is full or empty. Raises UserError for other widths or no masks.
-    """
-    if a.widths != b.widths or a.n_features != b.n_features:
-        raise UserError(f"the two populations must have the same widths and features; got {a!r} and {b!r}")
-    per_unit = torch.zeros(len(a.owner), 4, dtype=torch.double)
-    for left, right, dim in ((a.mask_in, b.mask_in, 0), (a.mask_out, b.mask_out, 1)):
-        if left is None or right is None:
-            raise UserError("both populations must be pruned, with masks on both layers; got one without")
-        per_unit += torch.stack([m.sum(dim) for m in (left, right, left ^ right, torch.ones_like(left))], 1)
-    total = torch.zeros(len(a), 4, dtype=torch.double).index_add_(0, a.owner, per_unit)
-    p, q, apart = (total[:, :3] / total[:, 3:]).T
-    return apart / (p * (1 - q) + q * (1 - p))
-
-
-def mask_course(first: Population, task: Task, recipe: Recipe, sparsity: float) -> pd.DataFrame:
-    """How the mask of magnitude pruning settles in training: a row per network and epoch.
-
-    Columns: `width, seed, epoch`, and the `mask_distance` to the mask of the epoch before, `step`, and to that of the
-    last epoch, `rest`.
-    """
-    masks: list[Population] = []
-
-    def look(epoch: int, now: Population) -> None:
-        masks.append(pruning.prune(now, sparsity, scope=SCOPE))
-
-    train(first.copy(), task, recipe, on_epoch=look)
-    frames = []
-    for epoch, mask in enumerate(masks):
-        rows = mask.members[["width", "seed"]].assign(epoch=epoch, rest=mask_distance(mask, masks[-1]).numpy())
-        before = mask_distance(masks[epoch - 1], mask).numpy() if epoch else np.nan
-        frames.append(rows.assign(step=before))
-    return pd.concat(frames, ignore_index=True)
-
-
-# Generalisation
-
-
 def noisy_accuracy(accuracy: Any, share: float, n_classes: int) -> Any:
     """The accuracy to expect if a `share` of the labels were wrong: a network gains a wrong label only by chance."""
     return (1 - share) * accuracy + share * (1 - accuracy) / (n_classes - 1)
@@ -304,6 +219,7 @@ def generalisation(
 
     Args:
         tasks: by name, the task of each draw of its training images and wrong labels.
+        seeds: of the first draw; the others have as many of their own.
         rounds: after which the tickets are scored; each step between two of them is one cut, with rewinding.
         noise: by the same names, the share of wrong labels.
 
@@ -314,7 +230,7 @@ def generalisation(
     frames = []
     for name, draw in ((name, draw) for name in tasks for draw in range(draws)):
         task = tasks[name](draw)
-        own, first = recipe.stretched(task), start(task, [width], seeds, recipe)
+        own, first = recipe.stretched(task), start(task, [width], [s + draw * len(seeds) for s in seeds], recipe)
         levels = {sparsity_after(k): k for k in sorted(rounds)}
         found = pruning.iterative(first, task, own, levels, scope=SCOPE)
         tickets = {levels.get(level, 0): one for level, one in found}

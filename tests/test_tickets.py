@@ -135,12 +135,12 @@ def test_random_and_one_shot_masks_have_the_tickets_size(trunk) -> None:
 
 
 def test_comparing_gives_a_row_per_network_round_and_method() -> None:
-    rows = tickets.compare(TASK, [4, 6], [0, 1, 2], RECIPE, 3, [2, 3], rewind_to=1)
+    rows = tickets.compare(TASK, [4, 6], [0, 1, 2], RECIPE, 3, [2, 3])
     counts = rows.groupby("method")["round"].apply(lambda r: sorted(set(r))).to_dict()
-    assert counts["ticket"] == counts["rewound"] == [0, 1, 2, 3]
+    assert counts["ticket"] == [0, 1, 2, 3]
     assert all(counts[name] == [0, 2, 3] for name in tickets.CONTROLS)
-    assert len(rows) == 6 * (4 + 4 + 4 * 3)
-    alike = rows.query("round == 0 and method != 'rewound'").groupby(["width", "seed"])["accuracy"].nunique()
+    assert len(rows) == 6 * (4 + 4 * 3)
+    alike = rows.query("round == 0").groupby(["width", "seed"])["accuracy"].nunique()
     assert (alike == 1).all()
 
 
@@ -158,6 +158,9 @@ def test_a_ticket_wins_where_it_leads_every_control_outside_the_interval() -> No
     }  # fmt: skip
     assert tickets.winning(lead).to_dict() == {(4, 1): True, (4, 2): False}
     assert tickets.winning(lead, ["one-shot"]).all()
+    change = tickets.changes(pd.DataFrame(rows), ["width"])["estimate"].round(6)
+    assert change[4, 1, "ticket"] == pytest.approx(0.4)
+    assert change[4, 2, "one-shot"] == pytest.approx(0.2)
 
 
 @pytest.mark.parametrize(
@@ -174,15 +177,16 @@ def test_a_share_of_the_training_is_that_share_of_its_steps(share: float, steps:
 
 
 def test_the_cheap_masks_have_one_sparsity_and_own_new_and_shuffled_weights() -> None:
-    rows = tickets.cheap(start(), TASK, RECIPE, 0.6, [0, 0.25])
-    assert rows.groupby(["method", "weights"]).size().to_dict() == {
-        (method, weights): 4
-        for method in ("SNIP", "GraSP", "SynFlow", "magnitude, 0 %", "magnitude, 25 %")
-        for weights in ("own", "new", "shuffled")
+    rows = tickets.cheap(start(), TASK, RECIPE, 4, [0, 0.25])
+    assert rows.groupby(["mask", "method"]).size().to_dict() == {
+        (mask, method): 4
+        for mask in ("SNIP", "GraSP", "SynFlow", "magnitude, 0 %", "magnitude, 25 %")
+        for method in ("own weights", "new weights", "shuffled mask")
     }
     sizes = rows["width"] * (TASK.n_features + 1)
-    assert (rows["kept"] == sizes - (0.6 * sizes).round()).all()
-    assert set(rows.query("method == 'magnitude, 25 %'")["steps"]) == {6}
+    assert (rows["kept"] == sizes - (tickets.sparsity_after(4) * sizes).round()).all()
+    assert (rows["round"] == 4).all()
+    assert set(rows.query("mask == 'magnitude, 25 %'")["steps"]) == {6}
 
 
 def test_mask_distance_by_hand() -> None:
@@ -235,6 +239,7 @@ def test_the_gap_compares_with_labels_as_noisy_as_the_training_labels() -> None:
         (setting, method, draw, k): 2
         for setting in tasks for method in ("ticket", "shuffled mask") for draw in (0, 1) for k in (0, 1, 3)
     }  # fmt: skip
+    assert rows.groupby("draw")["seed"].unique().map(sorted).to_dict() == {0: [0, 1], 1: [2, 3]}
     for setting, share in shares.items():
         own = rows[rows["setting"] == setting]
         noisy = (1 - share) * own["accuracy"] + share * (1 - own["accuracy"])
