@@ -92,21 +92,23 @@ def mask_distance(a: Population, b: Population) -> Tensor:
     return apart / (p * (1 - q) + q * (1 - p))
 
 
-def mask_course(first: Population, task: Task, recipe: Recipe, sparsity: float) -> pd.DataFrame:
-    """How the mask of magnitude pruning settles in training: a row per network and epoch.
+def mask_course(first: Population, task: Task, recipe: Recipe, sparsity: float, *, every: int = 1) -> pd.DataFrame:
+    """How the mask of magnitude pruning settles in training: a row per network and each `every` epochs.
 
-    Columns: `width, seed, epoch`, and the `mask_distance` to the mask of the epoch before, `step`, and to that of the
-    last epoch, `rest`.
+    Columns: `width, seed, epoch`, and the `mask_distance` to the mask of the reading before, `step`, and to that of the
+    last, `rest`.
     """
-    masks: list[Population] = []
+    masks: dict[int, Population] = {}
 
     def look(epoch: int, now: Population) -> None:
-        masks.append(pruning.prune(now, sparsity, scope=SCOPE))
+        masks[epoch] = pruning.prune(now, sparsity, scope=SCOPE)
 
-    train(first.copy(), task, recipe, on_epoch=look)
-    frames = []
-    for epoch, mask in enumerate(masks):
-        rows = mask.members[["width", "seed"]].assign(epoch=epoch, rest=mask_distance(mask, masks[-1]).numpy())
-        before = mask_distance(masks[epoch - 1], mask).numpy() if epoch else np.nan
-        frames.append(rows.assign(step=before))
+    train(first.copy(), task, recipe, on_epoch=look, every=every)
+    frames, before = [], None
+    for epoch, mask in masks.items():
+        rows = mask.members[["width", "seed"]].assign(
+            epoch=epoch, rest=mask_distance(mask, masks[recipe.epochs]).numpy()
+        )
+        frames.append(rows.assign(step=mask_distance(before, mask).numpy() if before else np.nan))
+        before = mask
     return pd.concat(frames, ignore_index=True)

@@ -29,6 +29,9 @@ COLOURS |= {
     "magnitude × activation": BLUE,
     "magnitude × gradient": ORANGE,
 }
+COLOURS |= {"ticket": BLUE, "own weights": BLUE, "new weights": ORANGE, "shuffled mask": PINK, "random mask": "#777777",
+            "same pixels": GREEN, "dense": INK, "transformer": BLUE, "one hidden layer": RED}  # fmt: skip
+COLOURS |= {"ticket, clean": BLUE, "ticket, noisy": SKY, "shuffled, clean": RED, "shuffled, noisy": ORANGE}
 MARKERS = ("o", "s", "D", "^", "v", "P", "X")
 STYLE: dict[Any, Any] = {
     "figure.dpi": 200,

@@ -292,8 +292,8 @@ FAST: dict[str, dict[str, Any]] = {
                      "mlp_seeds": 2, "high_percentile": 0.8, "batch_size": 256},
     "05-tracing": {"width": 24, "widths": [8, 24], "n_seeds": 2, "epochs": 2, "tune_epochs": 1, "target": 0.8,
                    "shares": [0.5], "rounds": 2},
-    "09-tickets": {"widths": [6, 12], "n_seeds": 3, "rounds": 8, "control_rounds": [4, 8], "close": 8, "mild": 4,
-                   "epochs": 2, "shares": [0.1, 0.5], "n_small": 60, "n_draws": 1, "large_hidden": [20, 10],
-                   "large_epochs": 1, "large_seeds": 2, "transformer_epochs": 1, "transformer_images": 400,
+    "09-tickets": {"widths": [6, 12], "n_seeds": 3, "rounds": 7, "control_rounds": [7], "close": 7, "mild": 4,
+                   "epochs": 2, "shares": [0.1], "n_small": 150, "n_draws": 1, "large_hidden": [20, 10],
+                   "large_epochs": 1, "large_seeds": 2, "transformer_epochs": 1, "transformer_images": 300,
                    "large_images": 400},
 }  # fmt: skip

@@ -188,15 +188,15 @@ def winning(lead: pd.DataFrame, controls: Sequence[str] = CONTROLS) -> pd.Series
     return wanted["low"].gt(0).groupby(level=levels, sort=False).all()
 
 
-def course(populations: Mapping[str, Population], task: Task, recipe: Recipe) -> pd.DataFrame:
-    """Train in place and look at the test images after every epoch: `evaluate` by `method` (the name) and `epoch`."""
+def course(populations: Mapping[str, Population], task: Task, recipe: Recipe, *, every: int = 1) -> pd.DataFrame:
+    """Train in place, and look at the test images after each `every` epochs: `evaluate` by `method` and `epoch`."""
     frames: list[pd.DataFrame] = []
     for name, one in populations.items():
 
         def look(epoch: int, now: Population, name: str = name) -> None:
             frames.append(evaluate(now, task.x_test, task.y_test).assign(method=name, epoch=epoch))
 
-        train(one, task, recipe, on_epoch=look)
+        train(one, task, recipe, on_epoch=look, every=every)
     return pd.concat(frames, ignore_index=True)
 
 

@@ -24,6 +24,18 @@ ALTERED = {
     },
     "04-threshold": {"n_seeds": 3, "widths": [3], "tau": 0.05, "ramp_tau": 0.05, "percentile": 0.0, "over": 0.0},
     "05-tracing": {"width": 13, "widths": [4], "n_seeds": 1, "target": 1.0, "loss": 0.0, "shares": [0.3], "digit": 7},
+    "09-tickets": {
+        "pair": [3, 8],
+        "widths": [5],
+        "n_seeds": 2,
+        "close": 4,
+        "rewind_to": 5,
+        "noise": 0.0,
+        "n_draws": 3,
+        "init": "published",
+        "large_hidden": [8],
+        "blocks": 2,
+    },
 }
 
 
