@@ -178,7 +178,7 @@ def in_points(row: pd.Series) -> str:
     >>> in_points(pd.Series({"estimate": 0.012, "low": -0.003, "high": 0.02}))
     '+1.20 (-0.30 to +2.00)'
     """
-    return "{estimate:+.2f} ({low:+.2f} to {high:+.2f})".format(**(100 * row))
+    return "{estimate:+.2f} ({low:+.2f} to {high:+.2f})".format(**((100 * row).round(2) + 0.0))  # no -0.00
 
 
 def winning(lead: pd.DataFrame, controls: Sequence[str] = CONTROLS) -> pd.Series:

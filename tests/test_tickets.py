@@ -158,6 +158,8 @@ def test_a_ticket_wins_where_it_leads_every_control_outside_the_interval() -> No
     }  # fmt: skip
     assert tickets.winning(lead).to_dict() == {(4, 1): True, (4, 2): False}
     assert tickets.winning(lead, ["one-shot"]).all()
+    unsure = pd.DataFrame({"estimate": 0.1, "low": -0.01, "high": 0.2}, lead.index)
+    assert not tickets.winning(unsure).any()
     change = tickets.changes(pd.DataFrame(rows), ["width"])["estimate"].round(6)
     assert change[4, 1, "ticket"] == pytest.approx(0.4)
     assert change[4, 2, "one-shot"] == pytest.approx(0.2)
