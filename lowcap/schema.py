@@ -253,7 +253,7 @@ class Tickets(Parameters):
     widths: Widths = _field([24, 64], "hidden widths on the pair", unit="units", cost=_LINEAR)
     n_seeds: int = _field(10, "networks per width on the pair", (2, 100), "networks", _LINEAR)
     rounds: int = _field(24, "rounds of pruning; each removes a fifth of what is left", (7, 40), "rounds", _LINEAR)
-    control_rounds: Widths = _field([7, 10, 14, 18, 24], "rounds after which the controls are trained",
+    control_rounds: Widths = _field([7, 14, 19, 24], "rounds after which the controls are trained",
                                     unit="rounds", cost=_LINEAR)  # fmt: skip
     close: int = _field(14, "the round that is looked at closely", (1, 40), "round")
     mild: int = _field(7, "a milder round, for generalisation and for the transformer", (1, 40), "round")
