@@ -261,7 +261,7 @@ class Tickets(Parameters):
     rewind_to: int = _field(1, "the early epoch to which tickets go back for comparison", (1, 100), "epoch")
     lr: float = _field(0.05, "learning rate of SGD on the pair", (1e-6, 100.0), "per step")
     init: Init = _field("he", "first weights on the pair, and of all networks without attention")
-    tolerance: float = _field(0.005, "how far below its reference a network may stay", (0.0, 1.0), "accuracy")
+    tolerance: float = _field(0.01, "how far below its reference a network may stay", (0.0, 1.0), "accuracy")
     shares: Shares = _field([0.01, 0.05, 0.1, 0.5], "shares of a training after which a mask is taken",
                             unit="fraction", cost=_LINEAR)  # fmt: skip
     noise: Share = _field(0.2, "share of wrong training labels")
