@@ -217,7 +217,7 @@ def summarised(values: pd.Series, by: Sequence[str]) -> pd.DataFrame:
     return values.dropna().groupby(list(by)).apply(interval).unstack()
 
 
-def compared(rows: pd.DataFrame, reference: pd.DataFrame, by: Sequence[str]) -> pd.Series:
-    """Mean difference of F1 between the same networks in two frames, with its bootstrap interval over the networks."""
-    both = [frame.set_index(list(by))["f1"] for frame in (rows, reference)]
+def compared(rows: pd.DataFrame, reference: pd.DataFrame, by: Sequence[str], value: str = "f1") -> pd.Series:
+    """Mean difference of `value` between the same networks in two frames, with its bootstrap interval over them."""
+    both = [frame.set_index(list(by))[value] for frame in (rows, reference)]
     return interval((both[0] - both[1]).dropna())

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from lowcap.errors import UserError
 from lowcap.evaluation import evaluate, losses
+from lowcap.initial import grasp, synflow
 from lowcap.population import Population
 from lowcap.tasks import Task
 from lowcap.training import Recipe, train
@@ -67,11 +68,23 @@ def _gradient(population: Population, x: Tensor | None, y: Tensor | None, seed: 
     return (weights[0] * grads[0]).abs(), (weights[1] * grads[1]).abs()
 
 
+def _grasp(population: Population, x: Tensor | None, y: Tensor | None, seed: int) -> Layers:
+    scores = grasp(population, given("x", x, "grasp"), given("y", y, "grasp"))
+    lowest = min(float(score.min()) for score in scores)  # what is gone already ranks below 0
+    return scores[0].double() - lowest, scores[1].double() - lowest
+
+
+def _synflow(population: Population, x: Tensor | None, y: Tensor | None, seed: int) -> Layers:
+    return synflow(population)
+
+
 SCORES: dict[str, Callable[[Population, Tensor | None, Tensor | None, int], Layers]] = {
     "magnitude": _magnitude,
     "random": _random,
     "activation": _activation,
     "gradient": _gradient,
+    "grasp": _grasp,
+    "synflow": _synflow,
 }
 
 
@@ -115,7 +128,8 @@ def rank(
     Args:
         by: which weights go first: those of small `magnitude`; of small magnitude times the root mean square of the
             `activation` that they are fed on images `x` (after Sun et al. 2024); of small product with their `gradient`
-            of the loss on `x` and `y` (after Lee et al. 2019); or `random` ones, drawn by `seed` and the member's own.
+            of the loss on `x` and `y` (Lee et al. 2019: on an untrained population, SNIP); those of low `grasp` or
+            `synflow` score (see `lowcap.initial`); or `random` ones, drawn by `seed` and the member's own.
         scope: `layer` takes the same fraction of both layers, `first` of the first layer only, `network` ranks both
             layers together.
         live: `(D,)` bool, the inputs that ever vary (`Task.live`). If given, the weights of the others go first and do

@@ -22,9 +22,14 @@ class Allowed:
     notebook_type: str
 
 
-def _unique(values: tuple) -> tuple:
+def _not_empty(values: tuple) -> tuple:
     if not values:
         raise ValueError("the list is empty; name at least one")
+    return values
+
+
+def _unique(values: tuple) -> tuple:
+    _not_empty(values)
     twice = sorted({value for value in values if values.count(value) > 1})
     if twice:
         raise ValueError(f"{', '.join(_written(value) for value in twice)} comes twice; name each once")
@@ -102,6 +107,13 @@ Shares = Annotated[
     BeforeValidator(_listed),
     Allowed("a list of different fractions between 0 and 1, both excluded, written [0.4, 0.8]", "list[float]"),
 ]
+Hidden = Annotated[
+    tuple[Annotated[int, Field(strict=True, ge=1, le=4096)], ...],
+    AfterValidator(_not_empty),
+    BeforeValidator(_listed),
+    Allowed("a list of whole numbers from 1 to 4096, written [300, 100]", "list[int]"),
+]
+Init = Literal["he", "published"]
 Dataset = Literal["auto", "mnist", "fashion-mnist", "kmnist", "digits"]
 
 
@@ -313,6 +325,40 @@ class Robustness(Parameters):
 SCHEMAS: dict[str, type[Parameters]] = {"01-replay": Replay, "02-capacity": Capacity, "03-magnitude": Magnitude,
                                         "04-threshold": Threshold, "05-tracing": Tracing, "06-geometry": Geometry,
                                         "07-saliency": Saliency, "08-robustness": Robustness}  # fmt: skip
+class Tickets(Parameters):
+    """Chapter 9: winning tickets."""
+
+    dataset: Dataset = _field("auto", "where the images come from; auto takes MNIST if it is there")
+    pair: Pair = _field([4, 9], "the pair of the small networks", unit="classes")
+    widths: Widths = _field([24, 64], "hidden widths on the pair", unit="units", cost=_LINEAR)
+    n_seeds: int = _field(10, "networks per width on the pair", (2, 100), "networks", _LINEAR)
+    rounds: int = _field(24, "rounds of pruning; each removes a fifth of what is left", (7, 40), "rounds", _LINEAR)
+    control_rounds: Widths = _field([7, 14, 19, 24], "rounds after which the controls are trained",
+                                    unit="rounds", cost=_LINEAR)  # fmt: skip
+    close: int = _field(14, "the round that is looked at closely", (1, 40), "round")
+    mild: int = _field(7, "a milder round, for generalisation and for the transformer", (1, 40), "round")
+    epochs: int = _field(6, "passes over the training images of the pair (more where few)", (2, 200), "epochs", _LINEAR)
+    rewind_to: int = _field(1, "the early epoch to which tickets go back for comparison", (1, 100), "epoch")
+    lr: float = _field(0.05, "learning rate of SGD on the pair", (1e-6, 100.0), "per step")
+    init: Init = _field("he", "first weights on the pair, and of all networks without attention")
+    tolerance: float = _field(0.01, "how far below its reference a network may stay", (0.0, 1.0), "accuracy")
+    shares: Shares = _field([0.01, 0.05, 0.1, 0.5], "shares of a training after which a mask is taken",
+                            unit="fraction", cost=_LINEAR)  # fmt: skip
+    noise: Share = _field(0.2, "share of wrong training labels")
+    n_small: int = _field(1000, "images of the small training set", (20, 10000), "images")
+    n_draws: int = _field(2, "draws of the images and of the wrong labels", (1, 20), "draws", _LINEAR)
+    large_hidden: Hidden = _field([300, 100], "hidden widths of the large network", unit="units", cost=_LINEAR)
+    large_images: int = _field(6000, "training images of the large networks, at most", (100, 60000), "images", _LINEAR)
+    large_epochs: int = _field(5, "passes over them", (1, 200), "epochs", _LINEAR)
+    large_seeds: int = _field(3, "large networks and transformers each", (2, 20), "networks", _LINEAR)
+    blocks: int = _field(1, "blocks of the transformer", (1, 4), "blocks", _LINEAR)
+    transformer_images: int = _field(2500, "training images of the transformer", (100, 60000), "images", _LINEAR)
+    transformer_epochs: int = _field(10, "passes over them", (1, 200), "epochs", _LINEAR)
+
+
+SCHEMAS: dict[str, type[Parameters]] = {"01-replay": Replay, "02-capacity": Capacity, "03-magnitude": Magnitude,
+                                        "04-threshold": Threshold, "05-tracing": Tracing,
+                                        "09-tickets": Tickets}  # fmt: skip
 
 # Small enough to try a whole chapter in seconds, on the bundled digits; the numbers it gives mean nothing.
 FAST: dict[str, dict[str, Any]] = {
@@ -334,4 +380,8 @@ FAST: dict[str, dict[str, Any]] = {
     "08-robustness": {"small": 8, "large": 24, "widths": [2, 8, 24], "seeds": [0, 42], "n_splits": 2, "n_starts": 3,
                       "epochs": 2, "n_pairs": 5, "pair_starts": 3, "pair_epochs": 1, "sparsities": [0.5, 0.9],
                       "tune_epochs": 1, "n_attacked": 60},
+    "09-tickets": {"widths": [6, 12], "n_seeds": 3, "rounds": 7, "control_rounds": [7], "close": 7, "mild": 4,
+                   "epochs": 2, "shares": [0.1], "n_small": 150, "n_draws": 1, "large_hidden": [20, 10],
+                   "large_epochs": 1, "large_seeds": 2, "transformer_epochs": 1, "transformer_images": 300,
+                   "large_images": 400},
 }  # fmt: skip

@@ -500,8 +500,8 @@ def test_a_fraction_may_be_any_kind_of_number(right: Any) -> None:
 @pytest.mark.parametrize(
     ("how", "message"),
     [
-        ({"by": "l1"}, "`by` must be one of magnitude, random, activation, gradient; got 'l1'"),
-        ({"by": None}, "`by` must be one of magnitude, random, activation, gradient; got None"),
+        ({"by": "l1"}, "`by` must be one of magnitude, random, activation, gradient, grasp, synflow; got 'l1'"),
+        ({"by": None}, "`by` must be one of magnitude, random, activation, gradient, grasp, synflow; got None"),
         ({"scope": "global"}, "`scope` must be one of layer, first, network; got 'global'"),
         ({"by": "activation"}, "the score `activation` needs `x`"),
         ({"by": "gradient"}, "the score `gradient` needs `x`"),

@@ -1,0 +1,169 @@
+"""Winning tickets of modules of any shape, one network at a time: see `lowcap.tickets` for the idea."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from copy import deepcopy
+from dataclasses import dataclass
+from functools import partial
+from itertools import pairwise
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor, nn
+
+from lowcap import convnet
+from lowcap.errors import UserError
+from lowcap.population import INITS
+from lowcap.pruning import one_of, ranks_of
+from lowcap.tasks import Task
+from lowcap.tickets import CONTROLS, NEW, SHARE
+from lowcap.training import Recipe
+
+OUTPUT = "head"  # the layer that gives the logits: pruned at half the rate, as by Frankle and Carbin
+Masks = dict[str, Tensor]
+
+
+def mlp(n_features: int, hidden: Sequence[int], n_outputs: int, *, init: str = "he", seed: int = 0) -> nn.Sequential:
+    """Linear layers of the given widths with ReLU between them; weights as `population.INITS` draws them, biases 0.
+
+    The last layer is named `head`. Raises UserError without a hidden layer or for an unknown init.
+    """
+    one_of("init", init, INITS)
+    if not hidden or min(hidden) < 1:
+        raise UserError(f"`hidden` must be one or more widths of at least 1; got {hidden!r}")
+    generator, parts = torch.Generator().manual_seed(seed), OrderedDict[str, nn.Module]()
+    for i, (fan_in, fan_out) in enumerate(pairwise([n_features, *hidden, n_outputs]), start=1):
+        linear = nn.Linear(fan_in, fan_out)
+        linear.weight.data = INITS[init](fan_in, (fan_out, fan_in), generator).float()
+        linear.bias.data.zero_()
+        parts[f"layer{i}" if i <= len(hidden) else OUTPUT] = linear
+        if i <= len(hidden):
+            parts[f"activation{i}"] = nn.ReLU()
+    return nn.Sequential(parts)
+
+
+@dataclass(frozen=True)
+class Setup:
+    """One kind of network and how its tickets are looked for.
+
+    Attributes:
+        make: the untrained module of a seed; its output layer is named `head`.
+        rounds: after which networks are trained and scored; between two of them is one cut.
+        at: those of the rounds after which the controls are trained too.
+        rewind_to: the epoch whose weights the tickets, and the controls with the network's own weights, go back to.
+    """
+
+    name: str
+    make: Callable[[int], nn.Module]
+    task: Task
+    recipe: Recipe
+    rounds: Sequence[int]
+    at: Sequence[int]
+    seeds: Sequence[int]
+    rewind_to: int = 0
+
+
+def kept_after(weights: Masks, rounds: int) -> dict[str, int]:
+    """How many weights of each layer are left after so many rounds; the output layer loses half as fast."""
+    rates = {name: SHARE / 2 if name == OUTPUT else SHARE for name in weights}
+    return {name: round(weight.numel() * (1 - rates[name]) ** rounds) for name, weight in weights.items()}
+
+
+def largest(score: Masks, keep: dict[str, int], masks: Masks | None = None) -> Masks:
+    """Masks of the `keep` weights of each layer with the highest scores, among those that `masks` still hold."""
+    found = {}
+    for name, values in score.items():
+        flat = values.detach().abs().flatten().double()
+        if masks is not None:
+            flat = flat.masked_fill(~masks[name].flatten(), -1)
+        found[name] = (ranks_of(flat) >= flat.numel() - keep[name]).view_as(values)
+    return found
+
+
+def masked(module: nn.Module, masks: Masks) -> nn.Module:
+    """A copy in which weights whose mask is False are zero; `convnet.fit(frozen=True)` keeps them there."""
+    other = deepcopy(module)
+    with torch.no_grad():
+        for name, weight in convnet.layers_of(other).items():
+            weight.masked_fill_(~masks[name], 0)
+    return other
+
+
+def control_mask(name: str, ticket: Masks, dense: nn.Module, seed: int) -> Masks:
+    """The mask of a control: see `tickets.control`. A random mask is drawn over the whole network, a shuffled one
+    within each layer."""
+    one_of("name", name, CONTROLS)
+    rng, sizes = np.random.default_rng(seed), {layer: mask.numel() for layer, mask in ticket.items()}
+    if name == "new weights":
+        return ticket
+    if name == "one-shot":
+        return largest(convnet.layers_of(dense), {layer: int(mask.sum()) for layer, mask in ticket.items()})
+    if name == "shuffled mask":
+        return {layer: torch.from_numpy(rng.permuted(mask.numpy())) for layer, mask in ticket.items()}
+    drawn = torch.from_numpy(rng.permuted(torch.cat([mask.flatten() for mask in ticket.values()]).numpy()))
+    parts = drawn.split(list(sizes.values()))
+    return {layer: part.view_as(ticket[layer]) for layer, part in zip(sizes, parts, strict=True)}
+
+
+def _trained(module: nn.Module, setup: Setup, start: int, stop: int, seed: int) -> nn.Module:
+    """Train in place from one epoch to another; weights that are zero stay zero."""
+    recipe = setup.recipe.but(epochs=stop - start)
+    convnet.fit(module, setup.task, recipe, frozen=True, order_seed=seed + start)
+    return module
+
+
+def _row(setup: Setup, method: str, rounds: int, seed: int, module: nn.Module) -> dict:
+    weights, task = convnet.layers_of(module).values(), setup.task
+    kept, size = sum(int((w != 0).sum()) for w in weights), sum(w.numel() for w in weights)
+    row = {"network": setup.name, "method": method, "round": rounds, "seed": seed, "kept": kept}
+    return row | {
+        "sparsity": 1 - kept / size,
+        "n_params": kept + sum(p.numel() for p in module.parameters()) - size,
+        "accuracy": convnet.accuracy(module, task.x_test, task.y_test),
+        "train_accuracy": convnet.accuracy(module, task.x_train, task.y_train),
+    }
+
+
+def _search(setup: Setup, seed: int) -> tuple[list[dict], dict[int, Masks], nn.Module, nn.Module]:
+    """Rows of the rounds, the masks after each, the early weights, and the trained dense module."""
+    early = _trained(setup.make(seed), setup, 0, setup.rewind_to, seed)
+    dense = now = _trained(deepcopy(early), setup, setup.rewind_to, setup.recipe.epochs, seed)
+    rows, masks, mask = [_row(setup, "ticket", 0, seed, dense)], {}, None
+    for k in sorted(setup.rounds):
+        weights = convnet.layers_of(now)
+        mask = masks[k] = largest(weights, kept_after(weights, k), mask)
+        now = _trained(masked(early, mask), setup, setup.rewind_to, setup.recipe.epochs, seed)
+        rows.append(_row(setup, "ticket", k, seed, now))
+    return rows, masks, early, dense
+
+
+def _control(setup: Setup, seed: int, name: str, k: int, ticket: Masks, early: nn.Module, dense: nn.Module) -> dict:
+    mask, own = control_mask(name, ticket, dense, seed), early
+    if name == "new weights":
+        own = _trained(setup.make(seed + NEW), setup, 0, setup.rewind_to, seed)
+    module = _trained(masked(own, mask), setup, setup.rewind_to, setup.recipe.epochs, seed)
+    return _row(setup, name, k, seed, module)
+
+
+def compare(setups: Sequence[Setup], controls: Sequence[str] = CONTROLS) -> pd.DataFrame:
+    """Tickets and controls of all setups and seeds, one thread per core.
+
+    Returns:
+        A row per `network` (the setup's name), `method`, `round` and `seed`: `sparsity` of the prunable weights,
+        `kept` of them, `n_params` with all that is not pruned, `accuracy` on test images, `train_accuracy`. Round 0,
+        the dense networks, is part of each method.
+    """
+    every = [(setup, seed) for setup in setups for seed in setup.seeds]
+    found = convnet.in_threads(partial(_search, setup, seed) for setup, seed in every)
+    rows, jobs = [], []
+    for (setup, seed), (own, masks, early, dense) in zip(every, found, strict=True):
+        rows += own + [own[0] | {"method": name} for name in controls]
+        jobs += [
+            partial(_control, setup, seed, name, k, masks[k], early, dense)
+            for k in setup.at
+            for name in controls
+        ]  # fmt: skip
+    return pd.DataFrame(rows + convnet.in_threads(jobs))
