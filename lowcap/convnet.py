@@ -7,15 +7,12 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
 from difflib import get_close_matches
-from numbers import Integral
 from typing import Any, Protocol
 
 import numpy as np
 import pandas as pd
 import torch
-from sklearn.model_selection import train_test_split
 from torch import Tensor, nn
 
 from lowcap.errors import UserError
@@ -105,24 +102,6 @@ def layers_of(module: nn.Module, names: Sequence[str] | None = None) -> dict[str
     if names is not None and not len(names):
         raise UserError(f"`layers` must name at least one of {', '.join(known)}; got none")
     return known if names is None else {name: known[name] for name in names}
-
-
-def subset(task: Task, n: int, *, seed: int = 0) -> Task:
-    """The task with `n` of its training images, as many of each class as in proportion; all, if it has fewer.
-
-    Raises:
-        UserError: `n` is not a whole number of at least one image per class.
-    """
-    least = len(task.classes)
-    if isinstance(n, bool) or not isinstance(n, Integral) or n < least:
-        raise UserError(f"`n` must be a whole number of at least {least} images, one per class; got {n!r}")
-    if n > len(task.x_train) - least:
-        return task
-    index, _ = train_test_split(
-        np.arange(len(task.x_train)), train_size=int(n), stratify=task.y_train.numpy(), random_state=seed
-    )
-    x, y = task.x_train[index], task.y_train[index]
-    return replace(task, x_train=x, y_train=y, live=(x != 0).any(0))
 
 
 def fit(

@@ -6,9 +6,10 @@ import logging
 import operator
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from itertools import combinations
+from numbers import Integral, Real
 
 import numpy as np
 import sklearn
@@ -170,6 +171,42 @@ def load_task(classes: object, *, dataset: str = "auto", split_seed: int = 0, va
     (x_train, y_train), (x_val, y_val), (x_test, y_test) = ((_pixels(x), _labels(y, classes)) for x, y in splits)
     live = torch.from_numpy(x[train].any(0))
     return Task(dataset, classes, split_seed, x_train, y_train, x_val, y_val, x_test, y_test, live)
+
+
+def with_train_size(task: Task, n: int, seed: int = 0) -> Task:
+    """The task with `n` of its training images, as many of each class as in proportion; all, if it has fewer.
+
+    Validation and test images are left alone. Raises UserError unless `n` is a whole number of at least one image per
+    class.
+    """
+    least = len(task.classes)
+    if isinstance(n, bool) or not isinstance(n, Integral) or n < least:
+        raise UserError(f"`n` must be a whole number of at least {least} images, one per class; got {n!r}")
+    if n > len(task.x_train) - least:
+        return task
+    every = np.arange(len(task.x_train))
+    index, _ = train_test_split(every, train_size=int(n), stratify=task.y_train.numpy(), random_state=seed)
+    x, y = task.x_train[index], task.y_train[index]
+    return replace(task, x_train=x, y_train=y, live=(x != 0).any(0))
+
+
+def with_label_noise(task: Task, share: float, noise_seed: int = 0) -> Task:
+    """The task with exactly `round(share * N)` of its `N` training labels wrong: each some other class, at random.
+
+    Validation and test labels are left alone. With the same seed, what is wrong at a smaller share is wrong, in the
+    same way, at a larger one. Raises UserError unless `share` is a number in [0, 1] and the seed one that NumPy takes.
+    """
+    fine = isinstance(share, Real) and not isinstance(share, bool) and 0 <= share <= 1
+    if not fine:
+        hint = f"; did you mean {share / 100:g}?" if isinstance(share, Real) and 2 <= share <= 100 else ""
+        raise UserError(f"`share` must be a fraction from 0 to 1; got {share!r}{hint}")
+    rng = np.random.default_rng(check_seed(noise_seed, "noise_seed"))
+    n, n_classes = len(task.y_train), len(task.classes)
+    steps = rng.integers(1, n_classes, n)  # to one of the other classes
+    wrong = rng.permutation(n)[: round(float(share) * n)]
+    labels = task.y_train.numpy().astype(int)
+    labels[wrong] = (labels[wrong] + steps[wrong]) % n_classes
+    return replace(task, y_train=_labels(labels, task.classes))
 
 
 def raw_training_images(dataset: str) -> tuple[np.ndarray, np.ndarray]:

@@ -1,6 +1,7 @@
 """Tasks: the right images with the right labels, split reproducibly, and clear words for what cannot be had."""
 
 import logging
+import re
 from collections import Counter
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from toydata import Downloads, flip_last_byte, write_small
 
 from lowcap import idx, tasks
 from lowcap.errors import DataError, UserError
-from lowcap.tasks import ALL_PAIRS, Task, load_task
+from lowcap.tasks import ALL_PAIRS, Task, load_task, with_label_noise, with_train_size
 
 DIGITS = load_digits()
 seeds = st.integers(0, 2**32 - 1)
@@ -246,3 +247,62 @@ def test_raw_training_images_keep_the_order_of_the_file(downloads: Downloads) ->
     x, y = tasks.raw_training_images("mnist")
     raw = (idx.fetch("mnist")[0] / "train-images-idx3-ubyte").read_bytes()[16:]
     assert (np.rint(x * 255).astype(np.uint8).tobytes(), y.tolist()) == (raw, [i % 10 for i in range(60)])
+
+
+@pytest.mark.parametrize("n_classes", [2, 3, 10])
+@pytest.mark.parametrize("share", [0, 0.1, 0.2, 1])
+def test_label_noise_changes_exactly_the_asked_share_of_training_labels(n_classes: int, share: float) -> None:
+    task = toydata.toy_task(n_classes, n=210)
+    noisy = with_label_noise(task, share, noise_seed=3)
+    assert int((noisy.y_train != task.y_train).sum()) == round(share * 210)
+    assert noisy.y_train.dtype == task.y_train.dtype
+    assert set(noisy.y_train.unique().tolist()) == set(range(n_classes))
+    for same in ("x_train", "x_val", "y_val", "x_test", "y_test", "live"):
+        assert torch.equal(getattr(noisy, same), getattr(task, same)), same
+
+
+def test_label_noise_nests_and_depends_on_its_seed_alone() -> None:
+    task = toydata.toy_task(10, n=200)
+    some, more = with_label_noise(task, 0.1, 3), with_label_noise(task, 0.3, 3)
+    wrong = some.y_train != task.y_train
+    assert torch.equal(some.y_train[wrong], more.y_train[wrong])
+    assert torch.equal(more.y_train, with_label_noise(task, 0.3, 3).y_train)
+    assert not torch.equal(more.y_train, with_label_noise(task, 0.3, 4).y_train)
+
+
+def test_wrong_labels_are_spread_over_the_other_classes() -> None:
+    task = toydata.toy_task(3, n=3000)
+    noisy = with_label_noise(task, 1.0).y_train
+    for own in range(3):
+        found = np.bincount(noisy[task.y_train == own], minlength=3) / 1000
+        others = [c for c in range(3) if c != own]
+        assert found[own] == 0
+        assert np.all(np.abs(found[others] - 0.5) < 0.06)  # nearly four standard deviations
+
+
+def test_a_subset_keeps_the_classes_in_proportion_and_the_other_splits() -> None:
+    task = load_task("all", dataset="digits")
+    some = with_train_size(task, 200, seed=1)
+    counts, whole = (torch.bincount(t.y_train) / len(t.y_train) for t in (some, task))
+    assert len(some.x_train) == 200
+    assert torch.allclose(counts, whole, atol=0.006)
+    assert some.x_test is task.x_test
+    assert torch.equal(some.live, (some.x_train != 0).any(0))
+    assert images(some, "train") <= images(task, "train")
+    assert not torch.equal(some.x_train, with_train_size(task, 200, seed=2).x_train)
+    assert with_train_size(task, 10_000) is task
+
+
+@pytest.mark.parametrize(
+    ("call", "said"),
+    [
+        (lambda task: with_label_noise(task, 20), "fraction from 0 to 1; got 20; did you mean 0.2?"),
+        (lambda task: with_label_noise(task, -0.1), "`share` must be a fraction from 0 to 1; got -0.1"),
+        (lambda task: with_label_noise(task, True), "`share` must be a fraction from 0 to 1; got True"),
+        (lambda task: with_label_noise(task, 0.2, -1), "`noise_seed` must be a whole number from 0"),
+        (lambda task: with_train_size(task, 1.5), "`n` must be a whole number of at least 2 images"),
+    ],
+)
+def test_noise_and_sizes_that_cannot_be_had_are_named(call: object, said: str) -> None:
+    with pytest.raises(UserError, match=re.escape(said)):
+        call(toydata.toy_task())  # type: ignore[operator]

@@ -13,7 +13,7 @@ from lowcap import convnet, pruning, stages, threshold
 from lowcap.convnet import LAYERS
 from lowcap.errors import UserError
 from lowcap.population import Population
-from lowcap.tasks import load_task
+from lowcap.tasks import load_task, with_train_size
 from lowcap.training import Recipe, train
 
 ADAMW = Recipe(optimizer="adamw", lr=5e-3, weight_decay=0.01, batch_size=16, epochs=2, init="he")
@@ -67,7 +67,6 @@ def test_a_percentile_removes_its_share_to_the_weight(q: float, n: int) -> None:
         (lambda: stages.in_population(threshold.Percentile(0.2)), "`rule` must be Fixed or Ramp"),
         (lambda: convnet.cnn((28, 20), 10), "`image_shape` must be square.*got 28 x 20"),
         (lambda: convnet.cnn((6, 6), 10), "at least 7 pixels"),
-        (lambda: convnet.subset(toy_task(3), 2), "`n` must be a whole number of at least 3"),
     ],
 )  # fmt: skip
 def test_mistakes_are_named(make, said: str) -> None:
@@ -226,17 +225,6 @@ def test_fine_tuning_keeps_removed_weights_at_zero_and_moves_the_others() -> Non
         assert not torch.equal(after, before)
 
 
-def test_a_subset_keeps_the_classes_in_proportion_and_the_other_splits() -> None:
-    task = load_task("all", dataset="digits")
-    some = convnet.subset(task, 200, seed=1)
-    counts, whole = (torch.bincount(t.y_train) / len(t.y_train) for t in (some, task))
-    assert len(some.x_train) == 200
-    assert torch.allclose(counts, whole, atol=0.006)
-    assert some.x_test is task.x_test
-    assert torch.equal(some.live, (some.x_train != 0).any(0))
-    assert convnet.subset(task, 10_000) is task
-
-
 # Stages
 
 
@@ -286,7 +274,7 @@ def test_levels_and_summary_report_what_was_measured() -> None:
 
 @pytest.mark.mnist
 def test_the_cnn_learns_mnist_with_most_weights_gone() -> None:
-    task = convnet.subset(load_task("all", dataset="mnist"), 1000)
+    task = with_train_size(load_task("all", dataset="mnist"), 1000)
     rules = {"ramp": threshold.Ramp(0.06)}
     recipe = ADAMW.but(batch_size=32, epochs=2)
     networks, _ = stages.train_all({0: convnet.cnn(task.image_shape, 10)}, task, recipe, rules)
