@@ -24,6 +24,8 @@ from lowcap.tasks import Task, with_label_noise, with_train_size
 from lowcap.training import Recipe, train
 from lowcap.transformer import Transformer
 
+HEADS = 2  # of a transformer, whose width is a multiple of it
+
 
 def trained(
     task: Task,
@@ -95,7 +97,7 @@ def transformers(
 
 def _transformer(task: Task, width: int, seed: int, recipe: Recipe, n: int, noise: float) -> pd.DataFrame:
     noisy = with_label_noise(with_train_size(task, n, seed), noise, seed)
-    net = Transformer(task.image_shape, task.n_outputs, width=width, seed=seed)
+    net = Transformer(task.image_shape, task.n_outputs, width=width, heads=HEADS, seed=seed)
     fit(net, noisy, recipe, order_seed=seed)
     rows = {"width": width, "seed": seed, "epoch": recipe.epochs, "n": len(noisy.x_train)}
     rows["n_params"] = sum(weight.numel() for weight in net.parameters())
@@ -124,12 +126,12 @@ def landmarks(rows: pd.DataFrame, *, x: str = "width", y: str = "test_error") ->
     """Where the mean curve of `y` over `x` has its classical minimum and its peak, and how large the peak is.
 
     The peak is where the mean stands highest above its lowest value further left, which is the classical minimum. A
-    curve that only falls has none: `rise` is 0 and peak and minimum are its last point.
+    curve that only falls has none: `rise` is 0, and minimum and peak are its last point.
 
     Returns:
-        `at_minimum, minimum, at_peak, peak, rise` (peak less minimum), `ratio` (peak over minimum), `at_last, last`,
-        the largest `x`, `fall` (peak less last), `steady`, by which least x's mean exceeds what came before it, after
-        the peak, at the worst step, and `sure`, the smallest rise between the same two points among the seeds.
+        `at_minimum, minimum, at_peak, peak`; `rise` (peak less minimum), `ratio` (peak over minimum) and `sure`, the
+        smallest rise between the same two points among the seeds that are at both; `at_last, last`, the largest `x`;
+        `fall`, from the peak to the lowest mean after it.
 
     Raises:
         UserError: a column that is missing, or no rows.
@@ -138,13 +140,11 @@ def landmarks(rows: pd.DataFrame, *, x: str = "width", y: str = "test_error") ->
     above = mean - mean.cummin()
     at_peak = above.idxmax() if above.max() > 0 else mean.index[-1]
     at_minimum = mean.loc[:at_peak].idxmin()
-    after = mean.loc[at_peak:].diff().max()
     each = rows.pivot_table(index="seed", columns=x, values=y)
     found = {"at_minimum": at_minimum, "minimum": mean[at_minimum], "at_peak": at_peak, "peak": mean[at_peak]}
     found |= {"rise": mean[at_peak] - mean[at_minimum], "ratio": mean[at_peak] / max(mean[at_minimum], 1e-12)}
-    found |= {"at_last": mean.index[-1], "last": mean.iloc[-1], "fall": mean[at_peak] - mean.iloc[-1]}
-    found |= {"steady": 0.0 if np.isnan(after) else after, "sure": (each[at_peak] - each[at_minimum]).min()}
-    return pd.Series(found, dtype=float)
+    found |= {"sure": (each[at_peak] - each[at_minimum]).min(), "at_last": mean.index[-1], "last": mean.iloc[-1]}
+    return pd.Series(found | {"fall": mean[at_peak] - mean.loc[at_peak:].min()}, dtype=float)
 
 
 def _by(rows: pd.DataFrame, x: str, y: str) -> Any:

@@ -24,6 +24,19 @@ ALTERED = {
     },
     "04-threshold": {"n_seeds": 3, "widths": [3], "tau": 0.05, "ramp_tau": 0.05, "percentile": 0.0, "over": 0.0},
     "05-tracing": {"width": 13, "widths": [4], "n_seeds": 1, "target": 1.0, "loss": 0.0, "shares": [0.3], "digit": 7},
+    "10-descent": {
+        "pair": [3, 8],
+        "noises": [0.3],
+        "penalties": [5.0],
+        "widths": [3],
+        "wide": [3],
+        "trained_seeds": 1,
+        "reach": 2,
+        "kernel_widths": [5],
+        "kernel_seeds": 1,
+        "patch_widths": [6],
+        "sizes": [40],
+    },
 }
 
 

@@ -106,14 +106,14 @@ def test_the_landmarks_of_a_hand_made_curve() -> None:
     rows.loc[rows["width"].eq(16), "test_error"] += [0.1, -0.1]
     marks = descent.landmarks(rows)
     assert marks.round(6).to_dict() == {
-        "at_minimum": 4, "minimum": 0.2, "at_peak": 16, "peak": 0.5, "rise": 0.3, "ratio": 2.5, "at_last": 128,
-        "last": 0.1, "fall": 0.4, "steady": 0.01, "sure": 0.2,
+        "at_minimum": 4, "minimum": 0.2, "at_peak": 16, "peak": 0.5, "rise": 0.3, "ratio": 2.5, "sure": 0.2,
+        "at_last": 128, "last": 0.1, "fall": 0.4,
     }  # fmt: skip
 
 
 def test_a_curve_that_only_falls_has_no_peak() -> None:
     marks = descent.landmarks(curve({2: 0.9, 4: 0.5, 8: 0.4}, "test_error"))
-    assert (marks["rise"], marks["at_peak"], marks["steady"]) == (0, 8, 0)
+    assert (marks["rise"], marks["at_peak"], marks["fall"]) == (0, 8, 0)
 
 
 def test_choosing_on_validation_images_takes_the_first_of_the_best() -> None:
