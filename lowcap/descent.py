@@ -69,8 +69,8 @@ def trained(
 
 
 def moments(last: int, count: int) -> list[int]:
-    """About `count` whole numbers from 1 to `last`, at even ratios; the last is always among them."""
-    return sorted({round(float(moment)) for moment in np.geomspace(1, last, count)} | {last})
+    """At most `count` whole numbers from 1 to `last`, at even ratios; the last is always among them."""
+    return sorted({round(float(moment)) for moment in np.geomspace(last, 1, count)})
 
 
 @torch.no_grad()

@@ -117,7 +117,7 @@ def log_ticks(ax: Axes, values: Sequence[float]) -> None:
     ax.set_xscale("log")
     low, high = ax.get_xlim()
     ax.xaxis.set_major_locator(FixedLocator([value for value in values if low <= value <= high]))
-    ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.4g}"))
+    ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}" if value >= 10 else f"{value:g}"))
     ax.xaxis.set_minor_locator(NullLocator())
 
 

@@ -27,9 +27,9 @@ from lowcap.tasks import Task, with_label_noise, with_train_size
 
 CHUNK = 100  # images whose gradients are held in memory at a time
 N_KERNEL = 100  # training images on which the change of the kernel is measured
-MOMENTUM = 0.9
+MOMENTUM = 0.8
 TWIN = 2**16  # what the start of another network on the same images differs by from a seed
-RATE = 0.5  # learning rate as a share of 1 / (largest eigenvalue of the first kernel)
+RATE = 0.8  # learning rate as a share of 1 / (largest eigenvalue of the first kernel)
 
 
 def tangent_kernel(module: nn.Module, x: Tensor, other: Tensor | None = None) -> Tensor:

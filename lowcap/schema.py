@@ -259,8 +259,8 @@ class Descent(Parameters):
                                    cost=_LINEAR)  # fmt: skip
     kernel_seeds: int = _field(3, "networks per width there", (1, 50), "networks", _LINEAR)
     n_kernel: int = _field(300, "training images there", (20, 1000), "images", "its square")
-    steps: int = _field(500, "full-batch steps there", (1, 10000), "steps", _LINEAR)
-    patch_widths: Widths = _field([4, 8, 12, 16, 24, 32, 64], "widths of the transformers, even", unit="numbers",
+    steps: int = _field(300, "full-batch steps there", (1, 10000), "steps", _LINEAR)
+    patch_widths: Widths = _field([4, 8, 12, 16, 24, 32, 48], "widths of the transformers, even", unit="numbers",
                                   cost=_LINEAR)  # fmt: skip
     n_patch: int = _field(2000, "training images of the transformers and their rivals", (20, 60000), "images", _LINEAR)
     patch_seeds: int = _field(2, "transformers per width", (1, 20), "networks", _LINEAR)

@@ -116,6 +116,12 @@ def test_a_curve_that_only_falls_has_no_peak() -> None:
     assert (marks["rise"], marks["at_peak"], marks["fall"]) == (0, 8, 0)
 
 
+def test_moments_are_close_together_at_first_and_end_with_the_last() -> None:
+    assert descent.moments(7, 1) == [7]
+    assert descent.moments(100, 3) == [1, 10, 100]
+    assert descent.moments(3, 50) == [1, 2, 3]
+
+
 def test_choosing_on_validation_images_takes_the_first_of_the_best() -> None:
     rows = pd.DataFrame({"width": 3, "seed": 0, "epoch": [1, 2, 5, 9], "val_error": [0.5, 0.2, 0.2, 0.3]})
     assert descent.chosen(pd.concat([rows[::-1], rows.assign(seed=1)]), "epoch")["epoch"].tolist() == [2, 2]
@@ -126,6 +132,7 @@ def test_the_course_of_training_ends_with_the_trained_networks(ten) -> None:
     rows = descent.trained(ten, [3, 5], [0, 1], recipe, n=200, noise=0.2, looks=3)
     assert sorted(set(rows["epoch"])) == descent.moments(20, 3) == [1, 4, 20]
     alone = descent.trained(ten, [5], [1], recipe, n=200, noise=0.2)
+    assert alone["epoch"].tolist() == [20]
     both = rows.query("width == 5 and seed == 1 and epoch == 20").iloc[0]
     assert both["test_error"] == pytest.approx(alone["test_error"].iloc[-1], abs=0.01)
     course = rows.pivot(index=["width", "seed"], columns="epoch", values="train_loss")
