@@ -240,12 +240,12 @@ class Descent(Parameters):
     pair: Pair = _field([4, 9], "the pair that is looked at beside all ten classes", unit="classes")
     noises: Shares = _field([0.1, 0.2], "shares of wrong training labels, beside none", unit="fraction", cost=_LINEAR)
     n_closed: int = _field(500, "training images of the random features", (20, 2000), "images", "its cube")
-    reach: int = _field(16, "widest random features, in multiples of the images", (2, 32), "times", _LINEAR)
+    reach: int = _field(20, "widest random features, in multiples of the images", (2, 32), "times", _LINEAR)
     n_seeds: int = _field(10, "draws of images, wrong labels and random features", (1, 100), "draws", _LINEAR)
     penalties: Rates = _field([1.0, 10.0, 100.0], "penalties of ridge regression, beside none", unit="squared error")
     widths: Widths = _field([2, 4, 6, 8, 12, 16, 20, 24, 32, 48, 64, 128], "widths of trained networks", unit="units",
                             cost=_LINEAR)  # fmt: skip
-    wide: Widths = _field([256, 512], "very wide ones, one network each", unit="units", cost=_LINEAR)
+    wide: Widths = _field([256, 768], "very wide ones, one network each", unit="units", cost=_LINEAR)
     n_train: int = _field(4000, "training images of the trained networks, ten classes", (20, 60000), "images", _LINEAR)
     n_pair: int = _field(2000, "the same, for the pair", (20, 12000), "images", _LINEAR)
     trained_seeds: int = _field(3, "trained networks per width at the most label noise", (1, 50), "networks", _LINEAR)
