@@ -21,6 +21,7 @@ from lowcap.errors import UserError
 BLUE, SKY, GREEN, ORANGE, RED, PINK, INK = "#0072B2", "#56B4E9", "#009E73", "#E69F00", "#D55E00", "#CC79A7", "#333333"
 COLOURS = {"0-1": BLUE, "1-7": SKY, "5-6": GREEN, "3-8": ORANGE, "4-9": RED, "published": RED, "converged": BLUE,
            "ffnn": BLUE, "head": ORANGE, "both": INK, "during": BLUE, "after": RED}  # fmt: skip
+COLOURS |= {"MLP": BLUE, "transformer": RED, "trained": BLUE, "random features": ORANGE}
 COLOURS |= {"one-shot": RED, "fine-tuned": ORANGE, "gradual": SKY, "iterative": BLUE, "random": "#777777"}
 COLOURS |= {
     "first layer": RED,
@@ -100,6 +101,33 @@ def curves(
     )
     ax.legend(title=None)
     return ax
+
+
+def dotted(data: pd.DataFrame, *, x: str, y: str, hue: str, ax: Axes) -> Axes:
+    """Thin dotted lines of the mean of `y`, in the colours that `curves` gives the same names, without a legend."""
+    _columns(data, x, y, hue)
+    for name, colour in colours(list(dict.fromkeys(data[hue]))).items():
+        mean = data[data[hue] == name].groupby(x)[y].mean()
+        ax.plot(mean.index, mean, color=colour, linewidth=1.2, linestyle=":")
+    return ax
+
+
+def graded(table: pd.DataFrame, ax: Axes) -> Axes:
+    """A line per column over the index, dark to light in the order of the columns, which are numbers (widths, say)."""
+    shades = plt.get_cmap("viridis")(np.linspace(0, 0.92, table.shape[1]))
+    for i, (name, shade) in enumerate(zip(table, shades, strict=True)):
+        line = table[name].dropna()
+        ax.plot(line.index, line, color=shade, marker=MARKERS[i % len(MARKERS)], markersize=4, label=f"{name}")
+    return ax
+
+
+def log_ticks(ax: Axes, values: Sequence[float]) -> None:
+    """A logarithmic x axis with these ticks, those that lie within it, written out."""
+    ax.set_xscale("log")
+    low, high = ax.get_xlim()
+    ax.xaxis.set_major_locator(FixedLocator([value for value in values if low <= value <= high]))
+    ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}" if value >= 10 else f"{value:g}"))
+    ax.xaxis.set_minor_locator(NullLocator())
 
 
 def legend_above(ax: Axes, *, title: str | None = None) -> None:

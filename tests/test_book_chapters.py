@@ -66,6 +66,18 @@ ALTERED = {
         "init": "published",
         "large_hidden": [8],
         "blocks": 2,
+    "10-descent": {
+        "pair": [3, 8],
+        "noises": [0.3],
+        "penalties": [5.0],
+        "widths": [3],
+        "wide": [3],
+        "trained_seeds": 1,
+        "reach": 2,
+        "kernel_widths": [5],
+        "kernel_seeds": 1,
+        "patch_widths": [6],
+        "sizes": [40],
     },
 }
 

@@ -83,3 +83,25 @@ def test_panels_that_share_an_axis_of_sparsity_share_its_limits() -> None:
     assert axes[0].get_ylim() == axes[1].get_ylim()
     low, high = axes[1].get_ylim()
     assert low < 0.5 < 0.99 < high
+
+
+def test_dotted_lines_are_means_in_the_colours_of_the_curves(scores: pd.DataFrame) -> None:
+    ax = figures.dotted(scores, x="width", y="f1", hue="pair", ax=plt.figure().gca())
+    assert np.allclose([line.get_ydata() for line in ax.get_lines()], [[0.4, 0.6], [0.8, 0.9]])
+    assert [line.get_color() for line in ax.get_lines()] == [figures.RED, figures.BLUE]
+    assert not ax.get_legend_handles_labels()[0]
+
+
+def test_graded_lines_leave_out_what_is_missing() -> None:
+    table = pd.DataFrame({2: [1.0, np.nan, 3.0], 8: [1.0, 2.0, 3.0]}, index=[1, 10, 100])
+    ax = figures.graded(table, plt.figure().gca())
+    assert [len(line.get_xdata()) for line in ax.get_lines()] == [2, 3]
+    assert ax.get_legend_handles_labels()[1] == ["2", "8"]
+
+
+def test_logarithmic_ticks_are_those_within_the_axis() -> None:
+    ax = plt.figure().gca()
+    ax.plot([5, 3000], [1, 2])
+    figures.log_ticks(ax, (1, 10, 1000, 100000))
+    assert ax.get_xticks().tolist() == [10, 1000]
+    assert ax.xaxis.get_major_formatter()(1000, 0) == "1,000"
