@@ -37,7 +37,7 @@ COLOURS |= {"gradient": BLUE, "SmoothGrad": SKY, "input x gradient": GREEN, "int
             "gradient SHAP": ORANGE, "occlusion": PINK, "finite difference": INK, "random order": "#999999",
             "study, at its start": "#999999", "study": RED}  # fmt: skip
 COLOURS |= {"ticket": BLUE, "own weights": BLUE, "new weights": ORANGE, "shuffled mask": PINK, "random mask": "#777777",
-            "same pixels": GREEN, "dense": INK, "transformer": BLUE, "one hidden layer": RED}  # fmt: skip
+            "same pixels": GREEN, "dense": INK, "one hidden layer": BLUE}  # fmt: skip
 COLOURS |= {"ticket, clean": BLUE, "ticket, noisy": SKY, "shuffled, clean": RED, "shuffled, noisy": ORANGE}
 MARKERS = ("o", "s", "D", "^", "v", "P", "X")
 STYLE: dict[Any, Any] = {

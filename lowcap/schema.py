@@ -322,9 +322,6 @@ class Robustness(Parameters):
         return large
 
 
-SCHEMAS: dict[str, type[Parameters]] = {"01-replay": Replay, "02-capacity": Capacity, "03-magnitude": Magnitude,
-                                        "04-threshold": Threshold, "05-tracing": Tracing, "06-geometry": Geometry,
-                                        "07-saliency": Saliency, "08-robustness": Robustness}  # fmt: skip
 class Tickets(Parameters):
     """Chapter 9: winning tickets."""
 
@@ -356,9 +353,6 @@ class Tickets(Parameters):
     transformer_epochs: int = _field(10, "passes over them", (1, 200), "epochs", _LINEAR)
 
 
-SCHEMAS: dict[str, type[Parameters]] = {"01-replay": Replay, "02-capacity": Capacity, "03-magnitude": Magnitude,
-                                        "04-threshold": Threshold, "05-tracing": Tracing,
-                                        "09-tickets": Tickets}  # fmt: skip
 class Descent(Parameters):
     """Chapter 10: double descent."""
 
@@ -395,7 +389,8 @@ class Descent(Parameters):
 
 
 SCHEMAS: dict[str, type[Parameters]] = {"01-replay": Replay, "02-capacity": Capacity, "03-magnitude": Magnitude,
-                                        "04-threshold": Threshold, "05-tracing": Tracing,
+                                        "04-threshold": Threshold, "05-tracing": Tracing, "06-geometry": Geometry,
+                                        "07-saliency": Saliency, "08-robustness": Robustness, "09-tickets": Tickets,
                                         "10-descent": Descent}  # fmt: skip
 
 # Small enough to try a whole chapter in seconds, on the bundled digits; the numbers it gives mean nothing.

@@ -55,6 +55,7 @@ ALTERED = {
         "patch": 5,
         "n_pairs": 2,
         "sparsities": [0.6],
+    },
     "09-tickets": {
         "pair": [3, 8],
         "widths": [5],
@@ -66,6 +67,7 @@ ALTERED = {
         "init": "published",
         "large_hidden": [8],
         "blocks": 2,
+    },
     "10-descent": {
         "pair": [3, 8],
         "noises": [0.3],
