@@ -14,10 +14,9 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from lowcap.errors import UserError
-from lowcap.evaluation import f1_score
+from lowcap.errors import UserError, fraction
+from lowcap.evaluation import answer_scores
 from lowcap.population import Population
-from lowcap.pruning import fraction
 from lowcap.tasks import check_seed
 
 ATTACKS = ("random signs", "fast gradient sign", "projected gradient descent")
@@ -31,8 +30,7 @@ def gradient(population: Population, member: int, x: Tensor) -> tuple[Tensor, Te
     """
     if population.n_outputs != 1:
         raise UserError(f"attacks are for networks of a pair of classes, with one output; got {population.n_outputs}")
-    if isinstance(member, bool) or not isinstance(member, Integral) or member not in range(len(population)):
-        raise UserError(f"`member` must be from 0 to {len(population) - 1}; got {member!r}")
+    member = population.check_member(member)
     with torch.no_grad():
         units = torch.where(population.owner == member)[0]
         w_in, w_out = population.w_in[:, units], population.w_out[units, 0]
@@ -110,7 +108,6 @@ def attacked(
                     changed = pgd(population, i, x, y, epsilon, steps=steps)
                 guesses.append(gradient(population, i, changed)[0] > 0)
             guess = torch.stack(guesses, 1)
-            scores = {"f1": f1_score(guess, y), "accuracy": (guess == (y > 0)[:, None]).double().mean(0)}
-            frame = population.members.assign(**{name: value.numpy() for name, value in scores.items()})
+            frame = population.members.assign(**answer_scores(guess, y))
             rows.append(frame.assign(attack=attack, epsilon=float(epsilon)))
     return pd.concat(rows, ignore_index=True)

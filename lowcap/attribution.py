@@ -19,9 +19,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lowcap.errors import UserError
+from lowcap.errors import UserError, one_of
 from lowcap.population import Population
-from lowcap.pruning import one_of
 from lowcap.training import one_thread_each
 
 with warnings.catch_warnings():
@@ -181,8 +180,7 @@ def attribute(
         UserError: an unknown method, a member that does not exist, images of another size, or several logits a member.
     """
     one_of("method", method, METHODS)
-    if isinstance(member, bool) or member not in range(len(population)):
-        raise UserError(f"`member` must be from 0 to {len(population) - 1}; got {member!r}")
+    member = population.check_member(member)
     if x.ndim != 2 or x.shape[1] != population.n_features or len(x) == 0:
         allowed = f"images of {population.n_features} pixels, shape (N, {population.n_features})"
         raise UserError(f"`x` must be {allowed}; got shape {tuple(x.shape)}")
@@ -190,7 +188,7 @@ def attribute(
         raise UserError(f"maps are of networks with one logit, for a pair of classes; got {population.n_outputs}")
     parts = []
     for images in x.detach().to(population.w_in).split(BATCH):
-        parts.append(METHODS[method](population, images.clone().requires_grad_(), int(member), settings).detach())
+        parts.append(METHODS[method](population, images.clone().requires_grad_(), member, settings).detach())
     return torch.cat(parts)
 
 

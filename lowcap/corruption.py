@@ -19,8 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lowcap.errors import UserError
-from lowcap.pruning import one_of
+from lowcap.errors import UserError, one_of
 from lowcap.tasks import check_seed
 from lowcap.vision import torchvision
 

@@ -49,17 +49,19 @@ def maps(
         UserError: a member that does not exist, or as `tsne` does.
     """
     with workers() as pool:
-        places = _places(conditions, images, member, free, pool.map, how)
+        places = _places(_hidden(conditions, images, member), free, pool.map, how)
     label = images.y.numpy().astype(int)
     frames = [pd.DataFrame({"condition": c, "label": label, "x": p[:, 0], "y": p[:, 1]}) for c, p in places.items()]
     return pd.concat([frame.rename_axis("image").reset_index() for frame in frames], ignore_index=True)
 
 
-def _places(
-    conditions: Mapping[str, Population], images: Images, member: int, free: Sequence[str], apply: Callable, how: dict
-) -> dict[str, np.ndarray]:
-    """The map `(N, 2)` of each condition."""
-    hidden = {c: next(hidden_layers(population.select([member]), images)).seen for c, population in conditions.items()}
+def _hidden(conditions: Mapping[str, Population], images: Images, member: int) -> dict[str, np.ndarray]:
+    """The activations `(N, units)` of one network in each condition."""
+    return {c: next(hidden_layers(population.select([member]), images)).seen for c, population in conditions.items()}
+
+
+def _places(hidden: dict[str, np.ndarray], free: Sequence[str], apply: Callable, how: dict) -> dict[str, np.ndarray]:
+    """The map `(N, 2)` of each condition, by the activations in each."""
     first, *others = hidden
     anchor, seed = tsne(hidden[first], **how), how.get("seed", 0)
 
@@ -93,11 +95,11 @@ def quality(
     names: list[dict[Any, Any]] = conditions[first].members[["width", "seed"]].to_dict("records")
 
     def look(member: int) -> list[dict]:
-        places = _places(conditions, images, member, free, map, {**how, "seed": 100 * member})
+        hidden = _hidden(conditions, images, member)
+        places = _places(hidden, free, map, {**how, "seed": 100 * member})
         rows = []
         for condition, place in places.items():
-            (layer,) = hidden_layers(conditions[condition].select([member]), images)
-            found = {"trust": trust(layer.seen, place, k), "moved": procrustes(places[first], place)}
+            found = {"trust": trust(hidden[condition], place, k), "moved": procrustes(places[first], place)}
             found["kept"] = shared_neighbours(places[first], place, k)
             rows.append({"condition": condition} | names[member] | found)
         return rows

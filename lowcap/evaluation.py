@@ -33,13 +33,22 @@ def evaluate(population: Population, x: Tensor, y: Tensor) -> pd.DataFrame:
     frame, logits = population.members, population.read_out(hidden)
     if population.n_outputs == 1:
         guess = logits > 0
-        right = guess == y[:, None].to(logits)
-        scores = {"f1": f1_score(guess, y), "auc": roc_auc(logits, y), "accuracy": right.double().mean(0)}
+        scores = {"f1": f1_score(guess, y), "auc": roc_auc(logits, y), "accuracy": accuracy(guess, y)}
     else:
         guess = logits.argmax(-1)
-        scores = {"f1": macro_f1(guess, y, population.n_outputs), "accuracy": (guess == y[:, None]).double().mean(0)}
+        scores = {"f1": macro_f1(guess, y, population.n_outputs), "accuracy": accuracy(guess, y)}
     columns = {**scores, "loss": losses(logits, y), "dead": dead_units(population, hidden)}
     return frame.assign(**{name: np.asarray(value) for name, value in columns.items()})
+
+
+def answer_scores(guess: Tensor, y: Tensor) -> dict[str, np.ndarray]:
+    """`f1` and `accuracy` `(P,)` of guessed answers `(N, P)`, bool, to a pair of classes, as `evaluate` says them."""
+    return {"f1": f1_score(guess, y).numpy(), "accuracy": accuracy(guess, y).numpy()}
+
+
+def accuracy(guess: Tensor, y: Tensor) -> Tensor:
+    """The share of right ones, per column of guessed classes `(N, P)`."""
+    return (guess == y[:, None]).double().mean(0)
 
 
 def losses(logits: Tensor, y: Tensor) -> Tensor:

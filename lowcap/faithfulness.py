@@ -14,12 +14,13 @@ from scipy.stats import rankdata
 from torch import Tensor
 
 from lowcap.attribution import DEFAULT, LOCAL, Settings, attribute  # before Captum, which it keeps quiet
+from lowcap.errors import fraction
 from lowcap.population import Population
-from lowcap.pruning import fraction
 from lowcap.training import one_thread_each
 
 from captum.metrics import infidelity, infidelity_perturb_func_decorator, sensitivity_max  # isort: skip
 
+RADIUS = 0.02  # of the change under which sensitivity is asked for, in grey levels
 MEASURES = ("cosine", "cosine of sizes", "Spearman", "Spearman of sizes", "overlap")
 
 
@@ -92,7 +93,7 @@ def unexplained(population: Population, x: Tensor, found: Tensor, method: str, *
 
 
 def sensitivity(
-    population: Population, x: Tensor, method: str, settings: Settings = DEFAULT, *, radius: float = 0.02
+    population: Population, x: Tensor, method: str, settings: Settings = DEFAULT, *, radius: float = RADIUS
 ) -> Tensor:
     """Captum's maximal sensitivity (Yeh et al. 2019) of one member's maps `(N,)`: how far a map moves, relative to its
     size, when every pixel moves by up to `radius`, at worst over four draws."""

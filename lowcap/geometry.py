@@ -119,7 +119,7 @@ def trained(
     of `tune` also trained on by its recipe; and two baselines: dense networks of `another seed`, and `untrained` ones.
     """
     untrained = start(task, [width], seeds, recipe)
-    dense = train(untrained.select(range(len(untrained))), task, recipe)
+    dense = train(untrained.copy(), task, recipe)
     ranking, (level, after) = pruning.rank(dense, scope="first"), tune
     return {
         DENSE: dense,

@@ -18,8 +18,7 @@ from safetensors.torch import save
 from scipy.sparse import csr_array
 from torch import Tensor, nn
 
-from lowcap.errors import UserError
-from lowcap.pruning import one_of
+from lowcap.errors import UserError, one_of
 
 
 class Sparse:

@@ -154,7 +154,8 @@ def _follow(task: Task, width: int, seed: int, n: int, noise: float, steps: list
     starts, lr = _outputs(net, x, x_test), RATE / float(torch.linalg.eigvalsh(kernel.double())[-1])
     lazy = Linearised(kernel, starts[0], y, lr, MOMENTUM)
     at = [0, *steps]
-    lazy_train, lazy_test = lazy.outputs(kernel, starts[0], at), lazy.outputs(cross, starts[1], [*at, None])
+    both = lazy.outputs(torch.cat([kernel, cross]), torch.cat(starts), [*at, None])
+    lazy_train, lazy_test = both[:, : len(x)], both[:, len(x) :]
     rows, optimizers = [], [torch.optim.SGD(one.parameters(), lr, MOMENTUM) for one in (net, twin)]
     for i, step in enumerate(at):
         for one, optimizer in zip((net, twin), optimizers, strict=True):

@@ -15,9 +15,9 @@ import torch
 from torch import Tensor, nn
 
 from lowcap import convnet
-from lowcap.errors import UserError
+from lowcap.errors import UserError, one_of
 from lowcap.population import INITS
-from lowcap.pruning import one_of, ranks_of
+from lowcap.pruning import ranks_of
 from lowcap.tasks import Task
 from lowcap.tickets import CONTROLS, NEW, SHARE
 from lowcap.training import Recipe

@@ -66,7 +66,7 @@ def fixed(values: np.ndarray) -> tuple[np.ndarray, float]:
 @torch.no_grad()
 def rounded(population: Population) -> Population:
     """A copy with the weights that the page gets; what is zero stays zero."""
-    copy = population.select(range(len(population)))
+    copy = population.copy()
     for member in range(len(copy)):
         units = copy.owner == member
         own = copy.w_in[:, units].double().numpy()

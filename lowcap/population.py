@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Sequence
+from numbers import Integral
 from os import PathLike
 from typing import Any
 
@@ -187,10 +188,15 @@ class Population(nn.Module):
                 weight.data.masked_fill_(~mask, 0)  # not a product: also what has diverged becomes zero
         return other
 
+    def check_member(self, member: Any) -> int:
+        """The position of a member as an int. Raises UserError where there is none."""
+        if isinstance(member, bool) or not isinstance(member, Integral) or member not in range(len(self)):
+            raise UserError(f"`member` must be from 0 to {len(self) - 1}; got {member!r}")
+        return int(member)
+
     def to_module(self, member: int) -> nn.Sequential:
         """One member as an ordinary module, for Captum and for readers: Linear, ReLU, Linear."""
-        if member not in range(len(self)):
-            raise UserError(f"`member` must be from 0 to {len(self) - 1}; got {member!r}")
+        member = self.check_member(member)
         one, width = self.select([member]), self.widths[member]
         module = nn.Sequential(nn.Linear(self.n_features, width), nn.ReLU(), nn.Linear(width, self.n_outputs))
         weights = (one.w_in.T, one.b_in, one.w_out.T, one.b_out[0])

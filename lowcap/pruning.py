@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -17,7 +16,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from lowcap.errors import UserError
+from lowcap.errors import UserError, fraction, one_of
 from lowcap.evaluation import evaluate, losses
 from lowcap.initial import grasp, synflow
 from lowcap.population import Population
@@ -26,15 +25,6 @@ from lowcap.training import Recipe, train
 
 SCOPES = ("layer", "first", "network")
 Layers = tuple[Tensor, Tensor]  # something per weight, as w_in (D, U) and w_out (U, K) are
-
-
-def fraction(name: str, value: Any) -> float:
-    """The value as a float. Raises UserError unless it is a number in [0, 1]."""
-    number = float(value) if isinstance(value, Real) and not isinstance(value, bool) else np.nan
-    if 0 <= number <= 1:
-        return number
-    hint = f"; did you mean {number / 100:g}?" if 2 <= number <= 100 else ""
-    raise UserError(f"`{name}` must be a fraction from 0 to 1; got {value!r}{hint}")
 
 
 def _magnitude(population: Population, x: Tensor | None, y: Tensor | None, seed: int) -> Layers:
@@ -296,9 +286,3 @@ def given(name: str, value: Tensor | None, by: str) -> Tensor:
             f"the score `{by}` needs `{name}`: pass training images and labels, x=task.x_train, y=task.y_train"
         )
     return value
-
-
-def one_of(name: str, value: str, allowed: Iterable[str]) -> None:
-    names = list(allowed)
-    if value not in names:
-        raise UserError(f"`{name}` must be one of {', '.join(names)}; got {value!r}")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
@@ -12,7 +11,8 @@ from torch import Tensor
 from lowcap import pruning, replay
 from lowcap.corruption import CORRUPTIONS, corrupt, patch_side
 from lowcap.errors import UserError
-from lowcap.evaluation import f1_score
+from lowcap.evaluation import answer_scores, f1_score
+from lowcap.magnitude import start
 from lowcap.population import Population
 from lowcap.tasks import Task, load_task
 from lowcap.training import Recipe, train
@@ -24,9 +24,7 @@ Networks = list[tuple[Task, Population]]  # one population per split
 @torch.no_grad()
 def scores(population: Population, x: Tensor, y: Tensor) -> pd.DataFrame:
     """`Population.members` with `f1` and `accuracy` on images `(N, D)` of a pair of classes."""
-    guess = population(x) > 0
-    right = (guess == (y > 0)[:, None]).double().mean(0)
-    return population.members.assign(f1=f1_score(guess, y).numpy(), accuracy=right.numpy())
+    return population.members.assign(**answer_scores(population(x) > 0, y))
 
 
 def sweep(
@@ -76,16 +74,13 @@ def occlusion_map(population: Population, x: Tensor, y: Tensor, size: float) -> 
     whole = torch.addmm(population.b_in, x.to(population.w_in), population.w_in)
     pixels = torch.arange(x.shape[1]).view(side, side)
     places = [(top, left) for top in range(side - patch + 1) for left in range(side - patch + 1)]
-    found = []
+    members, found = population.members, []
     for top, left in places:
         hidden_by = pixels[top : top + patch, left : left + patch].flatten()
         hidden = torch.addmm(whole, x[:, hidden_by].to(whole), population.w_in[hidden_by], alpha=-1).relu_()
-        guess = population.read_out(hidden) > 0
-        found.append(torch.stack([f1_score(guess, y), (guess == (y > 0)[:, None]).double().mean(0)], 1))
-    frame = pd.concat([population.members] * len(places), ignore_index=True)
-    frame[["f1", "accuracy"]] = torch.cat(found).numpy()
-    frame[["top", "left"]] = np.repeat(places, len(population), axis=0)
-    return frame
+        scored = answer_scores(population.read_out(hidden) > 0, y)
+        found.append(members.assign(**scored, top=top, left=left))
+    return pd.concat(found, ignore_index=True)
 
 
 def published(
@@ -131,7 +126,7 @@ def trained(
     found = []
     for i, task in enumerate(tasks):
         seeds = range(i * n_starts, (i + 1) * n_starts)
-        population = Population.grid(widths, seeds, n_features=task.n_features, init=recipe.init)
+        population = start(task, widths, seeds, recipe)
         if blank is not None:
             population.w_in.data[blank(task)] = 0
         found.append((task, train(population, task, recipe.stretched(task), order_seed=i)))

@@ -17,9 +17,9 @@ from torch.nn.functional import max_pool2d
 
 from lowcap import attribution, faithfulness, replay
 from lowcap.attribution import DEFAULT, LOCAL, Settings
+from lowcap.errors import one_of
 from lowcap.evaluation import interval, roc_auc
 from lowcap.population import Population
-from lowcap.pruning import one_of
 from lowcap.tasks import Task
 from lowcap.training import one_thread_each
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from lowcap.errors import fraction, one_of
 from lowcap.evaluation import losses
 from lowcap.population import Population
-from lowcap.pruning import SCORES, fraction, given, one_of, ranks_of
+from lowcap.pruning import SCORES, given, ranks_of
 
 UNIT_SCORES = ("norm", "activation", "ablation", "random")
 

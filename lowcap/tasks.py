@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from itertools import combinations
-from numbers import Integral, Real
+from numbers import Integral
 
 import numpy as np
 import sklearn
@@ -19,7 +19,7 @@ from sklearn.model_selection import train_test_split
 from torch import Tensor
 
 from lowcap import idx
-from lowcap.errors import DataError, UserError
+from lowcap.errors import DataError, UserError, fraction
 
 DATASETS = (*idx.CLASSES, "digits")
 PAIRS = ((0, 1), (1, 7), (4, 9), (3, 8), (5, 6))  # the published study's, in the order in which its code ran them
@@ -196,14 +196,11 @@ def with_label_noise(task: Task, share: float, noise_seed: int = 0) -> Task:
     Validation and test labels are left alone. With the same seed, what is wrong at a smaller share is wrong, in the
     same way, at a larger one. Raises UserError unless `share` is a number in [0, 1] and the seed one that NumPy takes.
     """
-    fine = isinstance(share, Real) and not isinstance(share, bool) and 0 <= share <= 1
-    if not fine:
-        hint = f"; did you mean {share / 100:g}?" if isinstance(share, Real) and 2 <= share <= 100 else ""
-        raise UserError(f"`share` must be a fraction from 0 to 1; got {share!r}{hint}")
+    wanted = fraction("share", share)
     rng = np.random.default_rng(check_seed(noise_seed, "noise_seed"))
     n, n_classes = len(task.y_train), len(task.classes)
     steps = rng.integers(1, n_classes, n)  # to one of the other classes
-    wrong = rng.permutation(n)[: round(float(share) * n)]
+    wrong = rng.permutation(n)[: round(wanted * n)]
     labels = task.y_train.numpy().astype(int)
     labels[wrong] = (labels[wrong] + steps[wrong]) % n_classes
     return replace(task, y_train=_labels(labels, task.classes))

@@ -7,7 +7,7 @@ left (Frankle and Carbin 2019). A *start* is an untrained population, a *ticket*
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -15,9 +15,10 @@ import numpy as np
 import pandas as pd
 import torch
 
-from lowcap import magnitude, pruning
+from lowcap import pruning
 from lowcap.errors import UserError
 from lowcap.evaluation import evaluate
+from lowcap.magnitude import compared, start
 from lowcap.population import Population
 from lowcap.tasks import Task
 from lowcap.training import Recipe, train
@@ -42,11 +43,6 @@ def only_live(task: Task) -> Task:
     """The task without the pixels that are zero in all training images, so that every weight can do something."""
     parts = {name: getattr(task, name)[:, task.live] for name in ("x_train", "x_val", "x_test")}
     return replace(task, **parts, live=task.live[task.live])
-
-
-def start(task: Task, widths: Iterable[int], seeds: Iterable[int], recipe: Recipe) -> Population:
-    """One untrained network for every width and seed."""
-    return magnitude.start(task, widths, seeds, recipe)
 
 
 def trunk(first: Population, task: Task, recipe: Recipe, rounds: int, *, rewind_to: int = 0) -> dict[int, Population]:
@@ -157,7 +153,7 @@ def leads(rows: pd.DataFrame, by: Sequence[str], *, of: str = "ticket", value: s
     for key, group in rows[rows["round"] > 0].groupby([*by, "round"], sort=False):
         own = group[group["method"] == of]
         for method, other in group[group["method"] != of].groupby("method", sort=False):
-            found[(*key, method)] = magnitude.compared(own, other, ["seed"], value)
+            found[(*key, method)] = compared(own, other, ["seed"], value)
     index = [*by, "round", "method"]
     return pd.DataFrame(found.values(), pd.MultiIndex.from_tuples(found, names=index))
 
@@ -168,7 +164,7 @@ def changes(rows: pd.DataFrame, by: Sequence[str], *, value: str = "accuracy") -
     for key, group in rows.groupby([*by, "method"], sort=False):
         dense = group[group["round"] == 0]
         for k, pruned in group[group["round"] > 0].groupby("round"):
-            found[(*key[:-1], k, key[-1])] = magnitude.compared(pruned, dense, ["seed"], value)
+            found[(*key[:-1], k, key[-1])] = compared(pruned, dense, ["seed"], value)
     return pd.DataFrame(found.values(), pd.MultiIndex.from_tuples(found, names=[*by, "round", "method"]))
 
 

@@ -17,8 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from lowcap import readout
-from lowcap.errors import UserError
-from lowcap.pruning import one_of
+from lowcap.errors import UserError, one_of
 from lowcap.readout import READ_OUTS, Moments
 from lowcap.surgery import Opened, compact
 

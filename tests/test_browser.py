@@ -11,6 +11,7 @@ import os
 import re
 import shutil
 import threading
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -73,7 +74,14 @@ def site(browser, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def home(site):
-    handler = functools.partial(Quiet, directory=str(site))
+    with serving(site) as address:
+        yield address
+
+
+@contextmanager
+def serving(folder):
+    """The address at which the folder can be visited."""
+    handler = functools.partial(Quiet, directory=str(folder))
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield f"http://127.0.0.1:{server.server_port}/"

@@ -7,7 +7,6 @@ import base64
 import functools
 import json
 import re
-import threading
 import zlib
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,7 +17,7 @@ import pandas as pd
 import pytest
 import torch
 from nbformat.v4 import new_code_cell, new_notebook, new_output
-from test_browser import Quiet, browser, http, keep_home  # noqa: F401 (the fixture `browser`)
+from test_browser import browser, keep_home, serving  # noqa: F401 (the fixture `browser`)
 from toybook import REAL
 
 from lowcap import explorables, pagedata, pruning
@@ -227,11 +226,8 @@ def page(head, body):
 
 @pytest.fixture(scope="module")
 def home(folder):
-    handler = functools.partial(Quiet, directory=str(folder))
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}/"
-        server.shutdown()
+    with serving(folder) as address:
+        yield address
 
 
 @pytest.fixture
