@@ -85,9 +85,33 @@ def test_controls_of_modules() -> None:
     assert [int(m.sum()) for m in chance.values()] != [int(m.sum()) for m in ticket.values()]
 
 
+@pytest.mark.parametrize("rewind_to", [0, 1])
+def test_controls_start_where_the_tickets_do_and_new_weights_elsewhere(
+    monkeypatch: pytest.MonkeyPatch, rewind_to: int
+) -> None:
+    one, seen, fit = setup(rewind_to=rewind_to), [], convnet.fit
+    _, masks, early, dense = multilayer._search(one, 0)
+
+    def spy(module: nn.Module, *args, **kwargs):
+        seen.append({name: weight.detach().clone() for name, weight in convnet.layers_of(module).items()})
+        return fit(module, *args, **kwargs)
+
+    monkeypatch.setattr(convnet, "fit", spy)
+    other = multilayer._trained(make(multilayer.NEW), one, 0, rewind_to, 0)
+    for name in multilayer.CONTROLS:
+        multilayer._control(one, 0, name, 4, masks[4], early, dense)
+        mask, source = multilayer.control_mask(name, masks[4], dense, 0), other if name == "new weights" else early
+        for layer, weight in convnet.layers_of(source).items():
+            assert torch.equal(seen[-1][layer], weight * mask[layer])
+
+
 def test_comparing_gives_a_row_per_network_round_and_method_and_removed_weights_stay_removed() -> None:
-    rows = multilayer.compare([setup(), setup(rewind_to=1)], ["new weights", "one-shot"])
-    assert len(rows) == 2 * 2 * (4 + 2 * 2)
+    later = setup(rewind_to=1, method="rewound", at=[])
+    rows = multilayer.compare([setup(), later], ["new weights", "one-shot"])
+    assert rows.groupby(["method", "round"]).size().to_dict() == {
+        **{(name, k): 2 for name in ("ticket", "rewound") for k in (0, 2, 4, 6)},
+        **{(name, k): 2 for name in ("new weights", "one-shot") for k in (0, 4)},
+    }
     size = sum(w.numel() for w in convnet.layers_of(make(0)).values())
     for k, group in rows.groupby("round"):
         kept = sum(kept_after(convnet.layers_of(make(0)), k).values())
@@ -135,6 +159,8 @@ def test_attention_is_pruned_and_stays_so_in_training() -> None:
         (lambda: mlp(4, (), 2), "`hidden` must be one or more widths"),
         (lambda: mlp(4, (3,), 2, init="zero"), "`init` must be one of published, he; got 'zero'"),
         (lambda: multilayer.control_mask("same pixels", {}, make(0), 0), "`name` must be one of new weights"),
+        (lambda: setup(at=[3, 4]), r"`at` must name some of the rounds \[2, 4, 6\]; got \[3\] too"),
+        (lambda: setup(rewind_to=3), "`rewind_to` must be an epoch from 0 to 2; got 3"),
         (lambda: Transformer((8, 6), 3), "`image_shape` must be square with a side that 4 divides; got 8 x 6"),
         (lambda: Transformer((10, 10), 3), "4 divides; got 10 x 10"),
         (lambda: Transformer((8, 8), 3, width=9), "`width` must be a multiple of the 4 heads; got 9"),
