@@ -38,7 +38,7 @@ COLOURS |= {"gradient": BLUE, "SmoothGrad": SKY, "input x gradient": GREEN, "int
             "study, at its start": "#999999", "study": RED}  # fmt: skip
 COLOURS |= {"ticket": BLUE, "own weights": BLUE, "new weights": ORANGE, "shuffled mask": PINK, "random mask": "#777777",
             "same pixels": GREEN, "dense": INK, "one hidden layer": BLUE}  # fmt: skip
-COLOURS |= {"ticket, clean": BLUE, "ticket, noisy": SKY, "shuffled, clean": RED, "shuffled, noisy": ORANGE}
+COLOURS |= {"ticket, clean": BLUE, "ticket, noisy": SKY, "shuffled, clean": "#8e3f72", "shuffled, noisy": PINK}
 MARKERS = ("o", "s", "D", "^", "v", "P", "X")
 STYLE: dict[Any, Any] = {
     "figure.dpi": 200,

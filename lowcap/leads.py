@@ -23,12 +23,13 @@ def between(rows: pd.DataFrame, by: Sequence[str], *, of: str = "ticket", value:
 
     Returns:
         `estimate, low, high` of the mean difference of `value`, indexed by `by`, `round` and `method`; a lead counts
-        where `low` is above 0.
+        where `low` is above 0. Readings at which `of` was not trained are left out.
     """
     found = {}
     for key, group in rows[rows["round"] > 0].groupby([*by, "round"], sort=False):
         own = group[group["method"] == of]
-        for method, other in group[group["method"] != of].groupby("method", sort=False):
+        others = group[group["method"] != of] if len(own) else own
+        for method, other in others.groupby("method", sort=False):
             found[(*key, method)] = compared(own, other, ["seed"], value)
     index = [*by, "round", "method"]
     return pd.DataFrame(found.values(), pd.MultiIndex.from_tuples(found, names=index))
@@ -53,14 +54,31 @@ def in_points(row: pd.Series) -> str:
     return "{estimate:+.2f} ({low:+.2f} to {high:+.2f})".format(**((100 * row).round(2) + 0.0))  # no -0.00
 
 
-def winning(lead: pd.DataFrame, controls: Sequence[str] = CONTROLS) -> pd.Series:
-    """Whether the ticket leads each of its controls outside the interval, by all levels of `between` but the method.
+def starred(row: pd.Series) -> str:
+    """A difference of accuracies in percentage points, with a star where its interval includes 0.
 
-    Raises UserError where a control was not trained at a reading that has others: what is not there is not beaten.
+    >>> starred(pd.Series({"estimate": 0.012, "low": -0.003, "high": 0.02}))
+    '+1.20*'
+    """
+    return f"{round(100 * row['estimate'], 2) + 0.0:+.2f}" + "*" * bool(row["low"] <= 0 <= row["high"])
+
+
+def winning(
+    lead: pd.DataFrame, change: pd.DataFrame, tolerance: float, controls: Sequence[str] = CONTROLS
+) -> pd.Series:
+    """Whether tickets are as good as their dense networks and lead each control, with the whole interval each time.
+
+    Args:
+        lead: of `between`, at all readings that have controls.
+        change: of `over_dense`; as good is at most the `tolerance` below.
+
+    Raises:
+        UserError: a control is missing at a reading that has others: what was not trained is not beaten.
     """
     wanted = lead[lead.index.get_level_values("method").isin(controls)]
     table = wanted["low"].unstack("method").reindex(columns=list(controls))
     if table.isna().any(axis=None):
         missing = table.columns[table.isna().any()].tolist()
         raise UserError(f"the rows must hold each of the controls at each reading; {', '.join(missing)} is not at all")
-    return table.gt(0).all(axis=1)
+    dense = change.xs("ticket", level="method")["low"].reindex(table.index)
+    return table.gt(0).all(axis=1) & dense.ge(-tolerance)

@@ -330,15 +330,15 @@ class Tickets(Parameters):
     widths: Widths = _field([24, 64], "hidden widths on the pair", unit="units", cost=_LINEAR)
     n_seeds: int = _field(10, "networks per width on the pair", (2, 100), "networks", _LINEAR)
     rounds: int = _field(24, "rounds of pruning; each removes a fifth of what is left", (7, 40), "rounds", _LINEAR)
-    control_rounds: Widths = _field([7, 14, 19, 24], "rounds after which the controls are trained",
+    control_rounds: Widths = _field([7, 14, 19, 24], "rounds after which controls are trained, those up to `rounds`",
                                     unit="rounds", cost=_LINEAR)  # fmt: skip
-    close: int = _field(14, "the round that is looked at closely", (1, 40), "round")
-    mild: int = _field(7, "a milder round, for generalisation and for the transformer", (1, 40), "round")
+    close: int = _field(14, "the round that is looked at closely; at most `rounds`", (1, 40), "round")
+    mild: int = _field(7, "a milder round, for the claims; at most `rounds`", (1, 40), "round")
     epochs: int = _field(6, "passes over the training images of the pair (more where few)", (2, 200), "epochs", _LINEAR)
-    rewind_to: int = _field(1, "the early epoch to which tickets go back for comparison", (1, 100), "epoch")
+    rewind_to: int = _field(1, "the early epoch, before the last, to which tickets go back too", (1, 100), "epoch")
     lr: float = _field(0.05, "learning rate of SGD on the pair", (1e-6, 100.0), "per step")
     init: Init = _field("he", "first weights on the pair, and of all networks without attention")
-    tolerance: float = _field(0.01, "how far below its reference a network may stay", (0.0, 1.0), "accuracy")
+    tolerance: float = _field(0.005, "how far below its reference a network may stay", (0.0, 1.0), "accuracy")
     shares: Shares = _field([0.01, 0.05, 0.1, 0.5], "shares of a training after which a mask is taken",
                             unit="fraction", cost=_LINEAR)  # fmt: skip
     noise: Share = _field(0.2, "share of wrong training labels")

@@ -68,7 +68,8 @@ def shuffled(ticket: Population, first: Population, *, seed: int = 0, within: st
     """The weights of `first` under the ticket's masks, shuffled within each layer of each member.
 
     Args:
-        within: `pixel` shuffles the first layer's mask only among the weights of the same pixel.
+        within: `pixel` shuffles the first layer's mask only among the weights of the same pixel, and leaves that of
+            the output layer as it is.
 
     Raises:
         UserError: the ticket has no masks, or an unknown `within`.
@@ -82,7 +83,8 @@ def shuffled(ticket: Population, first: Population, *, seed: int = 0, within: st
         old = mask_in[:, units].numpy()
         new = rng.permuted(old, axis=1) if within == "pixel" else rng.permuted(old)
         mask_in[:, units] = torch.from_numpy(new)
-        mask_out[units] = torch.from_numpy(rng.permuted(mask_out[units].numpy()))
+        if within == "layer":
+            mask_out[units] = torch.from_numpy(rng.permuted(mask_out[units].numpy()))
     return first.masked(mask_in, mask_out)
 
 
@@ -92,7 +94,8 @@ def control(name: str, tickets: Mapping[int, Population], first: Population, rou
     Args:
         name: `new weights` under the ticket's mask; the ticket's mask `shuffled` within each layer; a `random mask` of
             as many weights; `one-shot`, the mask that pruning the dense networks once would give; `same pixels`, the
-            ticket's mask shuffled within each pixel. All but the first have the ticket's own first weights.
+            ticket's mask, in the first layer shuffled within each pixel. All but the first have the ticket's own first
+            weights.
         tickets: what `trunk` found; only masks, and the trained dense networks at 0, are used.
     """
     pruning.one_of("name", name, (*CONTROLS, "same pixels"))

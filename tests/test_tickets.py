@@ -113,6 +113,7 @@ def test_a_shuffled_mask_keeps_the_sparsity_of_every_layer_of_every_member(trunk
         torch.stack([m.mask_in[:, m.owner == i].sum(1) for i in range(len(m))]) for m in (other, found[3])
     ]  # fmt: skip
     assert torch.equal(*per_pixel) == (within == "pixel")
+    assert torch.equal(other.mask_out, found[3].mask_out) == (within == "pixel")
 
 
 def test_a_shuffled_member_does_not_depend_on_its_company(trunk) -> None:
