@@ -346,7 +346,7 @@ class Tickets(Parameters):
     n_draws: int = _field(2, "draws of the images and of the wrong labels", (1, 20), "draws", _LINEAR)
     large_hidden: Hidden = _field([300, 100], "hidden widths of the large network", unit="units", cost=_LINEAR)
     large_images: int = _field(6000, "training images of the large networks, at most", (100, 60000), "images", _LINEAR)
-    large_epochs: int = _field(5, "passes over them", (1, 200), "epochs", _LINEAR)
+    large_epochs: int = _field(4, "passes over them", (1, 200), "epochs", _LINEAR)
     large_seeds: int = _field(3, "large networks and transformers each", (2, 20), "networks", _LINEAR)
     blocks: int = _field(1, "blocks of the transformer", (1, 4), "blocks", _LINEAR)
     transformer_images: int = _field(2500, "training images of the transformer", (100, 60000), "images", _LINEAR)
