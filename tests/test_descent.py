@@ -106,9 +106,29 @@ def test_the_landmarks_of_a_hand_made_curve() -> None:
     rows.loc[rows["width"].eq(16), "test_error"] += [0.1, -0.1]
     marks = descent.landmarks(rows)
     assert marks.round(6).to_dict() == {
-        "at_minimum": 4, "minimum": 0.2, "at_peak": 16, "peak": 0.5, "rise": 0.3, "ratio": 2.5, "sure": 0.2,
-        "at_last": 128, "last": 0.1, "fall": 0.4,
+        "at_minimum": 4, "minimum": 0.2, "at_peak": 16, "peak": 0.5, "first": 0.7, "rise": 0.3, "ratio": 2.5,
+        "sure": 0.2, "fall": 0.4, "at_last": 128, "last": 0.1, "best": 128,
     }  # fmt: skip
+
+
+def test_the_survey_sets_each_curve_against_its_own_threshold() -> None:
+    near = curve({2: 0.9, 4: 0.2, 8: 0.5, 16: 0.1, 32: 0.13}, "test_error")
+    near["train_error"] = [0.5, 0.5, 0.2, 0.2, 0.1, 0.1, 0, 0, 0, 0]
+    never = near.assign(train_error=0.3, test_error=near["test_error"].cummin())
+    rows = pd.concat([near.assign(task="a", noise=0.1), never.assign(task="b", noise=0.1)])
+    first, second = (row for _, row in descent.survey(rows, ["task", "noise"], fit="train_error", at_most=0).iterrows())
+    assert first[["task", "zero", "away", "times"]].tolist() == ["a", 16, 1, 2]
+    assert first[["at_zero", "past", "first", "best"]].astype(float).round(6).tolist() == [0.1, 0.03, 0.7, 16]
+    assert second[["zero", "away", "times", "at_zero", "past"]].isna().all()
+    assert second["rise"] == 0
+
+
+@pytest.mark.parametrize(
+    ("zero", "needed"),
+    [(2, []), (4, []), (5, [128]), (8, [128]), (9, [128, 256]), (60, [128, 256]), (np.nan, [128, 256])],
+)
+def test_very_wide_networks_are_those_it_takes_to_reach_sixteen_thresholds(zero, needed) -> None:
+    assert descent.very_wide([256, 128, 32], [2, 64], zero) == needed
 
 
 def test_a_curve_that_only_falls_has_no_peak() -> None:
