@@ -22,6 +22,7 @@ BLUE, SKY, GREEN, ORANGE, RED, PINK, INK = "#0072B2", "#56B4E9", "#009E73", "#E6
 COLOURS = {"0-1": BLUE, "1-7": SKY, "5-6": GREEN, "3-8": ORANGE, "4-9": RED, "published": RED, "converged": BLUE,
            "ffnn": BLUE, "head": ORANGE, "both": INK, "during": BLUE, "after": RED}  # fmt: skip
 COLOURS |= {"MLP": BLUE, "transformer": RED, "trained": BLUE, "random features": ORANGE}
+COLOURS |= {"network": BLUE, "linearised": RED, "another start": "#777777"}
 COLOURS |= {"one-shot": RED, "fine-tuned": ORANGE, "gradual": SKY, "iterative": BLUE, "random": "#777777"}
 COLOURS |= {
     "first layer": RED,

@@ -95,6 +95,12 @@ Rates = Annotated[
     BeforeValidator(_listed),
     Allowed("a list of different numbers above 0 and up to 100, written [0.01, 0.1]", "list[float]"),
 ]
+Penalties = Annotated[
+    tuple[Annotated[float, Field(strict=True, gt=0, le=1e9)], ...],
+    AfterValidator(_unique),
+    BeforeValidator(_listed),
+    Allowed("a list of different numbers above 0 and up to 1e9, written [1.0, 10.0]", "list[float]"),
+]
 Share = Annotated[
     float,
     Field(strict=True),
@@ -360,15 +366,19 @@ class Descent(Parameters):
     pair: Pair = _field([4, 9], "the pair that is looked at beside all ten classes", unit="classes")
     noises: Shares = _field([0.1, 0.2], "shares of wrong training labels, beside none", unit="fraction", cost=_LINEAR)
     n_closed: int = _field(500, "training images of the random features", (20, 2000), "images", "its cube")
-    reach: int = _field(20, "widest random features, in multiples of the images", (2, 32), "times", _LINEAR)
+    reach: int = _field(17, "widest random features, in multiples of the images", (2, 32), "times", _LINEAR)
     n_seeds: int = _field(10, "draws of images, wrong labels and random features", (1, 100), "draws", _LINEAR)
-    penalties: Rates = _field([1.0, 10.0, 100.0], "penalties of ridge regression, beside none", unit="squared error")
-    widths: Widths = _field([2, 4, 6, 8, 12, 16, 20, 24, 32, 48, 64, 128], "widths of trained networks", unit="units",
+    penalties: Penalties = _field(
+        [1.0, 10.0, 100.0, 1000.0], "penalties of ridge regression, beside none", unit="squared error"
+    )
+    widths: Widths = _field([2, 4, 6, 8, 12, 16, 24, 32, 64], "widths of trained networks", unit="units",
                             cost=_LINEAR)  # fmt: skip
-    wide: Widths = _field([256, 768], "very wide ones, one network each", unit="units", cost=_LINEAR)
+    wide: Widths = _field([192, 512], "very wide ones, as far as it takes to reach 16 thresholds", unit="units",
+                          cost=_LINEAR)  # fmt: skip
     n_train: int = _field(4000, "training images of the trained networks, ten classes", (20, 60000), "images", _LINEAR)
-    n_pair: int = _field(2000, "the same, for the pair", (20, 12000), "images", _LINEAR)
-    trained_seeds: int = _field(3, "trained networks per width at the most label noise", (1, 50), "networks", _LINEAR)
+    n_pair: int = _field(1500, "the same, for the pair", (20, 12000), "images", _LINEAR)
+    trained_seeds: int = _field(3, "trained networks per width", (1, 50), "networks", _LINEAR)
+    wide_seeds: int = _field(2, "very wide networks per width", (1, 50), "networks", _LINEAR)
     epochs: int = _field(200, "passes over the training images", (2, 2000), "epochs", _LINEAR)
     lr: float = _field(0.002, "learning rate of Adam", (1e-6, 1.0), "per step")
     weight_decay: float = _field(1.0, "weight decay that is to tame the peak", (0.0, 100.0), "per step and rate")
@@ -377,14 +387,14 @@ class Descent(Parameters):
     sample_width: int = _field(12, "the width of those trained networks", (1, 1024), "units", _LINEAR)
     kernel_widths: Widths = _field([8, 32, 128, 512], "widths where the tangent kernel is computed", unit="units",
                                    cost=_LINEAR)  # fmt: skip
-    kernel_seeds: int = _field(3, "networks per width there", (1, 50), "networks", _LINEAR)
-    n_kernel: int = _field(300, "training images there", (20, 1000), "images", "its square")
+    kernel_seeds: int = _field(4, "networks per width there", (1, 50), "networks", _LINEAR)
+    n_kernel: int = _field(400, "training images there", (20, 1000), "images", "its square")
     steps: int = _field(300, "full-batch steps there", (1, 10000), "steps", _LINEAR)
-    patch_widths: Widths = _field([4, 8, 12, 16, 24, 32, 48], "widths of the transformers, even", unit="numbers",
+    patch_widths: Widths = _field([4, 8, 12, 16, 24, 40], "widths of the transformers, even", unit="numbers",
                                   cost=_LINEAR)  # fmt: skip
     n_patch: int = _field(2000, "training images of the transformers and their rivals", (20, 60000), "images", _LINEAR)
     patch_seeds: int = _field(2, "transformers per width", (1, 20), "networks", _LINEAR)
-    patch_epochs: int = _field(120, "passes over the training images there", (1, 2000), "epochs", _LINEAR)
+    patch_epochs: int = _field(100, "passes over the training images there", (1, 2000), "epochs", _LINEAR)
     patch_lr: float = _field(0.007, "learning rate of Adam there", (1e-6, 1.0), "per step")
 
 
@@ -418,7 +428,7 @@ FAST: dict[str, dict[str, Any]] = {
                    "large_epochs": 1, "large_seeds": 2, "transformer_epochs": 1, "transformer_images": 300,
                    "large_images": 400},
     "10-descent": {"n_closed": 60, "n_seeds": 3, "widths": [2, 4, 16], "wide": [32], "n_train": 200, "n_pair": 100,
-                   "trained_seeds": 2, "epochs": 20, "sizes": [50, 100], "sample_width": 4, "kernel_widths": [4, 16],
-                   "kernel_seeds": 2, "n_kernel": 60, "steps": 20, "patch_widths": [4, 8], "n_patch": 100,
-                   "patch_seeds": 1, "patch_epochs": 2},
+                   "trained_seeds": 2, "wide_seeds": 1, "epochs": 20, "sizes": [50, 100], "sample_width": 4,
+                   "kernel_widths": [4, 16], "kernel_seeds": 2, "n_kernel": 60, "steps": 20, "patch_widths": [4, 8],
+                   "n_patch": 100, "patch_seeds": 1, "patch_epochs": 2},
 }  # fmt: skip
