@@ -1,6 +1,6 @@
 """How to cite the book: `CITATION.cff` is the one source, from which the front page's box is made."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -38,8 +38,11 @@ def box(facts: Mapping[str, Any], address: str | None) -> str:
     """
     book = _entry(facts) | ({"url": address} if address else {})
     entries = [book, *map(_entry, facts["references"])]
-    text, bibtex = "\n\n".join(map(_text, entries)), "\n\n".join(map(_bibtex, entries))
-    return f"```{{code-block}} text\n:caption: As text\n{text}\n```\n\n```{{code-block}} bibtex\n:caption: As BibTeX\n{bibtex}\n```\n"
+    return _block("text", "As text", map(_text, entries)) + _block("bibtex", "As BibTeX", map(_bibtex, entries))
+
+
+def _block(language: str, caption: str, parts: Iterable[str]) -> str:
+    return f"```{{code-block}} {language}\n:caption: {caption}\n" + "\n\n".join(parts) + "\n```\n\n"
 
 
 def _entry(facts: Mapping[str, Any]) -> dict[str, str]:
@@ -57,7 +60,7 @@ def _name(author: Mapping[str, str]) -> str:
 
 
 def _text(entry: Mapping[str, str]) -> str:
-    author = entry["author"].strip("{}")
+    author = entry["author"].replace("{", "").replace("}", "")
     version = f" Version {entry['version']}." if "version" in entry else ""
     link = f"https://doi.org/{entry['doi']}" if "doi" in entry else entry.get("url", "")
     return f"{author} ({entry['year']}). {entry['title']}.{version} {link}".strip()

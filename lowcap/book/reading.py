@@ -81,13 +81,15 @@ def minutes(notebook: NotebookNode) -> int:
 def dress(notebook: NotebookNode, name: str, terms: Mapping[str, int]) -> None:
     """Make the chapter `name` ready for the site, in place: its first box completed, its terms linked."""
     cells = [cell for cell in notebook.cells if cell.cell_type == "markdown"]
-    time = minutes(notebook)
-    if cells:
-        said = f"**Reading time** {time} minute{'s' * (time > 1)}. "
-        offer = f'**To keep** <a href="../_sources/book/{name}.ipynb" download>this chapter as a notebook</a>, with its results.\n'
-        opening = BEFORE_RUN_TIME.sub(said, cells[0].source, count=1)
-        if opening != cells[0].source or "**Run time**" in opening:
-            opening = LAST_OF_OVERVIEW.sub(offer, opening, count=1)
-        cells[0].source = opening
-    for cell, text in zip(cells, link_terms([cell.source for cell in cells], terms), strict=True):
+    texts = [cell.source for cell in cells]
+    if texts and "**Run time**" in texts[0]:
+        texts[0] = _completed(texts[0], minutes(notebook), f"../_sources/book/{name}.ipynb")
+    for cell, text in zip(cells, link_terms(texts, terms), strict=True):
         cell.source = text
+
+
+def _completed(opening: str, time: int, address: str) -> str:
+    """The chapter's first text, with the reading time before the run time and the notebook at the end of the box."""
+    said = f"**Reading time** {time} minute{'s' * (time > 1)}. "
+    offer = f'**Download** <a href="{address}" download>this chapter as a notebook</a> with its results.\n'
+    return LAST_OF_OVERVIEW.sub(offer, BEFORE_RUN_TIME.sub(said, opening, count=1), count=1)
