@@ -38,11 +38,11 @@ def box(facts: Mapping[str, Any], address: str | None) -> str:
     """
     book = _entry(facts) | ({"url": address} if address else {})
     entries = [book, *map(_entry, facts["references"])]
-    return _block("text", "As text", map(_text, entries)) + _block("bibtex", "As BibTeX", map(_bibtex, entries))
+    return _block("text", map(_text, entries)) + _block("bibtex", map(_bibtex, entries))
 
 
-def _block(language: str, caption: str, parts: Iterable[str]) -> str:
-    return f"```{{code-block}} {language}\n:caption: {caption}\n" + "\n\n".join(parts) + "\n```\n\n"
+def _block(language: str, parts: Iterable[str]) -> str:
+    return f"```{{code-block}} {language}\n:class: citation\n" + "\n\n".join(parts) + "\n```\n\n"
 
 
 def _entry(facts: Mapping[str, Any]) -> dict[str, str]:
