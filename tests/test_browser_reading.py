@@ -88,13 +88,13 @@ def test_words_lead_to_the_glossary_and_look_like_words(browser, base):  # noqa:
         assert tab.locator("dt:target").is_visible()
 
 
-def test_the_download_is_the_executed_chapter_and_runs(browser, base):  # noqa: F811
-    with opened(browser, f"{base}{CHAPTER}.html") as tab:
+def test_the_download_is_the_executed_chapter(browser, home):  # noqa: F811
+    with opened(browser, f"{home}book/{CHAPTER}.html") as tab:
         address = tab.locator(".overview a[download]").evaluate("e => e.href")
         assert address == tab.locator(".btn-download-source-button").evaluate("e => e.href")
     with browser.new_context(accept_downloads=True) as context:
         tab = context.new_page()
-        tab.goto(f"{base}{CHAPTER}.html")
+        tab.goto(f"{home}book/{CHAPTER}.html")
         with tab.expect_download() as waiting:
             tab.locator(".overview a[download]").click()
         chapter = nbformat.read(waiting.value.path(), as_version=4)
@@ -154,8 +154,9 @@ def test_margin_notes_stand_beside_the_text_or_on_a_phone_within_it(browser, hom
             assert box["x"] >= text["x"] + text["width"]
             assert box["x"] + box["width"] <= 1280
     with opened(browser, f"{home}book/{CHAPTER}.html", **PHONE) as tab:
+        notes = tab.locator("aside.margin")
         for number in range(notes.count()):
-            box = tab.locator("aside.margin").nth(number).bounding_box()
+            box = notes.nth(number).bounding_box()
             assert 250 < box["width"] <= 390 - 2 * box["x"] + 1
 
 

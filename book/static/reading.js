@@ -1,3 +1,7 @@
+// From the disk a search result cannot fetch the page for its summary; it then does without, not with an error.
+if (location.protocol === "file:" && typeof DOCUMENTATION_OPTIONS !== "undefined")
+  DOCUMENTATION_OPTIONS.SHOW_SEARCH_SUMMARY = false;
+
 // Opens the folded code that the page's address points to, in browsers that do not do so by themselves, and puts the
 // keyboard there: links under figures lead to the code that drew them.
 
