@@ -2,8 +2,10 @@
 
 import os
 
+import nbformat
 import numpy as np
 import pytest
+import toybook
 from PIL import Image
 
 from lowcap.book import site
@@ -37,6 +39,25 @@ def test_anything_loaded_from_another_host_is_refused(tmp_path, body):
 def test_a_link_to_a_file_that_is_not_there_is_refused(tmp_path, body):
     with pytest.raises(BuildError, match="not in the site"):
         site.check_self_contained(page(tmp_path, body))
+
+
+def test_a_link_to_a_place_that_no_page_has_is_refused(tmp_path):
+    page(tmp_path, '<p id="here">x</p>', "book/two.html")
+    for place in ("here", "there"):
+        page(tmp_path, f'<a href="two.html#{place}">x</a><a href="../index.html#{place}">x</a>', "book/one.html")
+        page(tmp_path, f'<p id="{place}">x</p><a href="#%68ere">x</a>' if place == "here" else "<p id='there'>x</p>")
+        if place == "here":
+            site.check_self_contained(tmp_path)
+    with pytest.raises(BuildError, match=r"one\.html points to two\.html#there, but there is no such place"):
+        site.check_self_contained(tmp_path)
+
+
+def test_readers_download_the_executed_chapter_and_not_the_one_made_into_a_page(tmp_path):
+    staged = tmp_path / "_sources" / "book" / "01-replay.ipynb"
+    staged.parent.mkdir(parents=True)
+    staged.write_text("{}")
+    site.offer(tmp_path, {"01-replay": toybook.notebook("'kept'")})
+    assert nbformat.read(staged, as_version=4).cells[1].source == "'kept'"
 
 
 def test_links_to_the_web_and_within_the_site_pass(tmp_path):

@@ -63,6 +63,12 @@ def test_a_book_of_one_chapter_keeps_the_references(staged, tmp_path):
     assert toc == {"format": "jb-book", "root": "book/01-replay", "chapters": [{"file": "book/references"}]}
 
 
+def test_a_book_of_one_chapter_keeps_the_glossary_that_its_words_lead_to():
+    toc = stage._single(source.load(toybook.REAL), "03-magnitude")
+    assert toc["root"] == "book/03-magnitude"
+    assert toc["chapters"] == [{"file": "book/glossary"}, {"file": "book/references"}]
+
+
 def test_a_stage_starts_from_nothing(tmp_path):
     book, folder = source.load(toybook.make(tmp_path / "root")), tmp_path / "stage"
     folder.mkdir()
