@@ -18,14 +18,14 @@ from lowcap.errors import UserError
 from lowcap.evaluation import evaluate
 from lowcap.magnitude import trained
 from lowcap.population import Population
-from lowcap.sweep.grid import Axis, Grid, classes, names, numbers, suggestion, whole
+from lowcap.sweep.grid import Axis, Grid, classes, names, numbers, own_or, suggestion, whole
 from lowcap.tasks import DATASETS, Task, load_task, with_train_size
 from lowcap.training import ADAM, CONVERGED, PUBLISHED, Recipe
 
 UNITS = 2048  # hidden units of a shard's networks, or one seed: some ten seconds of training
 LARGEST_SEED = 2**32 - 1
 RECIPES = {recipe.name: recipe for recipe in (PUBLISHED, CONVERGED, ADAM)}
-OWN = 0  # stands for the number of epochs that the recipe has itself, more where images are few
+OWN = "own"  # leaves a choice to the experiment: the recipe's epochs, more where images are few; a kind's severities
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Shard:
     pair: str
     split: int
     recipe: str
-    epochs: int
+    epochs: Any
     widths: tuple[int, ...]
     seeds: tuple[int, ...]
     conditions: tuple[tuple[str, tuple[Any, ...]], ...] = ()
@@ -62,10 +62,12 @@ class Shard:
         """Train, look, and say of each row where it comes from."""
         task = load_task([int(digit) for digit in self.pair.split("-")], dataset=self.dataset, split_seed=self.split)
         recipe = RECIPES[self.recipe]
-        block = Block(task, recipe.but(epochs=self.epochs) if self.epochs else recipe, self)
-        found = EXPERIMENTS[self.experiment].rows(block).drop(columns="member", errors="ignore")
+        block = Block(task, recipe if self.epochs == OWN else recipe.but(epochs=self.epochs), self)
+        found = EXPERIMENTS[self.experiment].rows(block).reset_index(drop=True)
         own = {"dataset": self.dataset, "pair": self.pair, "split": self.split, "recipe": self.recipe}
-        return pd.concat([pd.DataFrame(own, index=found.index), found], axis=1).reset_index(drop=True)
+        own["epochs"] = found.pop("epoch") if "epoch" in found else block.fitted().epochs
+        found = found.drop(columns="member", errors="ignore")
+        return pd.concat([pd.DataFrame(own, index=found.index), found], axis=1)
 
 
 @dataclass(frozen=True)
@@ -82,7 +84,7 @@ class Block:
 
     def fitted(self, task: Task | None = None) -> Recipe:
         """The recipe with more epochs where images are few, unless the sweep says how many epochs."""
-        return self.recipe if self.shard.epochs else self.recipe.stretched(task or self.task)
+        return self.recipe.stretched(task or self.task) if self.shard.epochs == OWN else self.recipe
 
     def networks(self) -> Population:
         """Trained networks of all widths and seeds."""
@@ -104,7 +106,7 @@ def _pruning(block: Block) -> pd.DataFrame:
 
 def _robustness(block: Block) -> pd.DataFrame:
     given = block.on("severity")
-    kinds = {kind: given or CORRUPTIONS[kind].levels for kind in block.on("kind")}
+    kinds = {kind: CORRUPTIONS[kind].levels if given == (OWN,) else given for kind in block.on("kind")}
     return robustness.sweep(block.networks(), block.task.x_test, block.task.y_test, kinds)
 
 
@@ -142,7 +144,7 @@ class Experiment:
     only_pairs: bool = False
 
 
-_SEVERITY = numbers(0, 180, default="own", example="0,0.1,0.3", what="`own` (of each kind) or numbers, in its unit,")
+_SEVERITY = own_or(numbers(0, 180, default="", example="0,0.1,0.3", what="numbers in the unit of the kind,"))
 EXPERIMENTS = {
     "capacity": Experiment(_capacity, "scores of trained networks"),
     "pruning": Experiment(
@@ -194,7 +196,7 @@ def axes(experiment: str) -> dict[str, Axis]:
         "pair": classes(only_pairs=about.only_pairs),
         "split": whole(0, LARGEST_SEED, default="0", example="0:4", what="split seeds"),
         "recipe": names(RECIPES, default="converged"),
-        "epochs": whole(0, 100_000, default="0", example="20", what="0 (the recipe's own) or whole numbers"),
+        "epochs": own_or(whole(1, 100_000, default="", example="20")),
         "width": whole(1, 4096, default="2,4,8,16,32,64", example="1:64"),
         "seed": whole(0, LARGEST_SEED, default="0:9", example="0:99", what="seeds"),
         **about.axes,
@@ -218,6 +220,11 @@ def shards(experiment: str, grid: Grid) -> Iterator[Shard]:
 
 def check(experiment: str, grid: Grid) -> None:
     """Raises UserError for values that do not go together, before anything is computed."""
-    if experiment == "robustness":
-        for kind, severity in product(grid["kind"], grid["severity"]):
+    for kind, severity in product(grid.get("kind", ()), grid.get("severity", ())):
+        if severity != OWN:
             check_severity(kind, severity)
+        elif len(grid["severity"]) > 1:
+            raise UserError("axis `severity` must be `own` or numbers, not both; got both")
+    most = max(pair.count("-") + 1 for pair in grid["pair"])
+    if min(grid.get("n", (most,))) < most:
+        raise UserError(f"axis `n` must be at least {most}, an image per class; got {min(grid['n'])}")

@@ -146,6 +146,15 @@ def names(known: Iterable[str], *, default: str) -> Axis:
     return Axis(read, f"among {', '.join(options)}", ",".join(options[:2]), default)
 
 
+def own_or(axis: Axis) -> Axis:
+    """The same axis, where `own`, which is its default, leaves the choice to the experiment."""
+
+    def read(text: str) -> Sequence[Any]:
+        return ["own"] if text == "own" else axis.read(text)
+
+    return Axis(read, f"`own` or {axis.allowed}", axis.example, "own")
+
+
 def classes(*, default: str = "study", only_pairs: bool = False) -> Axis:
     """The axis of pairs of digits, as text such as `4-9`, the smaller digit first; more than two digits make a task
     of so many classes, unless `only_pairs`."""
