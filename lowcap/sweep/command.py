@@ -6,6 +6,7 @@ import os
 from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
+from typing import cast
 
 from lowcap import tasks
 from lowcap.errors import UserError
@@ -48,7 +49,7 @@ def sweep(
     if experiment.startswith(CHAPTER):
         from lowcap.sweep import gallery
 
-        path = gallery.make(plan.jobs, out)
+        path = gallery.make(cast(Sequence[chapters.ChapterRun], plan.jobs), out)
     print(
         f"The rows of {len(plan.jobs)} shards are in {out / 'rows.parquet'}, what they are in {out / 'manifest.json'}"
     )

@@ -26,6 +26,7 @@ UNITS = 2048  # hidden units of a shard's networks, or one seed: some ten second
 LARGEST_SEED = 2**32 - 1
 RECIPES = {recipe.name: recipe for recipe in (PUBLISHED, CONVERGED, ADAM)}
 OWN = "own"  # leaves a choice to the experiment: the recipe's epochs, more where images are few; a kind's severities
+OUTER = ("dataset", "pair", "split", "recipe", "epochs")  # axes of which a shard has one value each
 
 
 @dataclass(frozen=True)
@@ -212,10 +213,9 @@ def blocks(widths: Sequence[int], seeds: Sequence[int]) -> list[tuple[int, ...]]
 def shards(experiment: str, grid: Grid) -> Iterator[Shard]:
     """The shards of a grid, in the order of its rows."""
     conditions = tuple((name, grid[name]) for name in EXPERIMENTS[experiment].axes)
-    outer = product(*(grid[name] for name in ("dataset", "pair", "split", "recipe", "epochs")))
-    for point in outer:
+    for dataset, pair, split, recipe, epochs in product(*(grid[name] for name in OUTER)):
         for seeds in blocks(grid["width"], grid["seed"]):
-            yield Shard(experiment, *point, widths=grid["width"], seeds=seeds, conditions=conditions)
+            yield Shard(experiment, dataset, pair, split, recipe, epochs, grid["width"], seeds, conditions)
 
 
 def check(experiment: str, grid: Grid) -> None:
