@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import os
 import socket
-import sys
 import time
 from collections import deque
 from collections.abc import Iterable, Sequence
@@ -25,6 +24,7 @@ from lowcap.sweep import origin as origins
 from lowcap.sweep.grid import Grid
 from lowcap.sweep.origin import Origin
 from lowcap.sweep.pools import Pool
+from lowcap.sweep.progress import Progress
 from lowcap.sweep.store import Store
 from lowcap.training import on_cores
 
@@ -100,108 +100,70 @@ def run(plan: Plan, out: Path, pool: Pool) -> Path:
         missing = [job for job in plan.jobs if not (store.has(plan.key(job)) and job.is_whole())]
         progress = Progress(len(plan.jobs), len(plan.jobs) - len(missing), store.notes)
         try:
-            compute(missing, plan, store, pool, progress)
+            _Run(plan, store, pool, progress).compute(missing)
         except BaseException:
-            progress.end(
-                f"{progress.done} of {progress.total} shards are kept in {out}; the same command goes on from there"
-            )
+            kept = f"{progress.done} of {progress.total} shards are kept in {out}"
+            progress.end(f"{kept}; the same command goes on from there")
             raise
         progress.end()
         return store.finish(plan)
 
 
-def compute(missing: Iterable[Job], plan: Plan, store: Store, pool: Pool, progress: Progress) -> None:
-    """Hand out the jobs. Those at work when a worker died are done last, one by one: so the guilty one is found."""
-    todo, suspects, running, deaths = deque(missing), deque[Job](), dict[Future, Job](), 0
-    while todo or running:
-        while todo and len(running) < pool.slots():
-            job = todo.popleft()
-            running[pool.submit(work, job, plan.origin)] = job
-        lost = _collect(running, plan, store, pool, progress)
-        while lost and running:  # what else was at work ends or is lost as well
-            lost += _collect(running, plan, store, pool, progress)
-        if progress.moved():
-            deaths = 0
-        if lost:
-            suspects += lost
-            deaths += 1
-            pool.renew()
-        if deaths == DEATHS:
-            cause = "is there too little memory? Use fewer --workers"
-            raise BuildError(f"{DEATHS} workers in a row have died (at {lost[0].label()}); {cause}")
-    guilty = [job.label() for job in suspects if not _alone(job, plan, store, pool, progress)]
-    if guilty:
-        raise BuildError(
-            f"each worker died that computed {guilty[0]}" + (f", and {len(guilty) - 1} more" * (len(guilty) > 1))
-        )
+@dataclass(frozen=True)
+class _Run:
+    """A sweep under way."""
 
+    plan: Plan
+    store: Store
+    pool: Pool
+    progress: Progress
 
-def _collect(running: dict[Future, Job], plan: Plan, store: Store, pool: Pool, progress: Progress) -> list[Job]:
-    """Wait for a job to end and keep what has; the jobs whose worker has died."""
-    lost = []
-    for future in wait(running, return_when=FIRST_COMPLETED).done:
-        job = running.pop(future)
-        try:
-            result = future.result()
-        except pool.deaths:
-            lost.append(job)
-        except CancelledError:
-            raise BuildError("the connection to the Dask scheduler is gone; start it again") from None
-        else:
-            store.put(plan.key(job), result)
-            progress.step()
-    return lost
+    def compute(self, missing: Iterable[Job]) -> None:
+        """Hand out the jobs. Those at work when a worker died are done last, one by one: so the guilty one is found."""
+        todo, suspects, running, deaths = deque(missing), deque[Job](), dict[Future, Job](), 0
+        while todo or running:
+            while todo and len(running) < self.pool.slots():
+                job = todo.popleft()
+                running[self._submit(job)] = job
+            lost = self._collect(running)
+            while lost and running:  # what else was at work ends or is lost as well
+                lost += self._collect(running)
+            if self.progress.moved():
+                deaths = 0
+            if lost:
+                suspects += lost
+                deaths += 1
+                self.pool.renew()
+            if deaths == DEATHS:
+                cause = "is there too little memory? Use fewer --workers"
+                raise BuildError(f"{DEATHS} workers in a row have died (at {lost[0].label()}); {cause}")
+        if guilty := [job.label() for job in suspects if not self._alone(job)]:
+            more = f", and {len(guilty) - 1} more" if len(guilty) > 1 else ""
+            raise BuildError(f"each worker died that computed {guilty[0]}{more}")
 
+    def _submit(self, job: Job) -> Future:
+        return self.pool.submit(work, job, self.plan.origin)
 
-def _alone(job: Job, plan: Plan, store: Store, pool: Pool, progress: Progress) -> bool:
-    """Whether the job could be done with nothing beside it."""
-    for _ in range(TRIES):
-        if not _collect({pool.submit(work, job, plan.origin): job}, plan, store, pool, progress):
-            return True
-        pool.renew()
-    return False
+    def _collect(self, running: dict[Future, Job]) -> list[Job]:
+        """Wait for a job to end and keep what has; the jobs whose worker has died."""
+        lost = []
+        for future in wait(running, return_when=FIRST_COMPLETED).done:
+            job = running.pop(future)
+            try:
+                result = future.result()
+            except self.pool.deaths:
+                lost.append(job)
+            except CancelledError:
+                raise BuildError("the connection to the Dask scheduler is gone; start it again") from None
+            else:
+                self.store.put(self.plan.key(job), result)
+                self.progress.step()
+        return lost
 
-
-class Progress:
-    """How far it is: a line that is written anew on a terminal, and now and then a line elsewhere."""
-
-    EVERY = 30.0  # seconds between lines where there is no terminal
-
-    def __init__(self, total: int, done: int, notes: Iterable[str] = ()):
-        self.total = total
-        self.done = self.first = self.seen = done
-        self.start = self.said = time.monotonic()
-        self.live = sys.stderr.isatty()
-        for note in notes:
-            self._line(note)
-        self._say()
-
-    def step(self) -> None:
-        """One more shard is finished."""
-        self.done += 1
-        if self.live or time.monotonic() > self.said + self.EVERY:
-            self._say()
-
-    def moved(self) -> bool:
-        """Whether any shard was finished since this was last asked."""
-        before, self.seen = self.seen, self.done
-        return self.done > before
-
-    def end(self, note: str = "") -> None:
-        """The last line."""
-        self._say()
-        if self.live:
-            print(file=sys.stderr)
-        if note:
-            self._line(note)
-
-    def _say(self) -> None:
-        self.said, minutes = time.monotonic(), (time.monotonic() - self.start) / 60
-        text = f"{self.done} of {self.total} shards"
-        if self.done > self.first and minutes > 0:
-            rate = (self.done - self.first) / minutes
-            text += f", {rate:.1f} per minute, about {(self.total - self.done) / rate:.1f} minutes to go"
-        print(f"\r{text:<78}" if self.live else text, end="" if self.live else "\n", file=sys.stderr, flush=True)
-
-    def _line(self, text: str) -> None:
-        print(text, file=sys.stderr, flush=True)
+    def _alone(self, job: Job) -> bool:
+        """Whether the job could be done with nothing beside it."""
+        for _ in range(TRIES):
+            if not self._collect({self._submit(job): job}):
+                return True
+            self.pool.renew()
+        return False

@@ -88,6 +88,8 @@ class Store:
         line = {"key": key, "seconds": round(result.seconds, 3), "worker": result.worker}
         with explained(self.out):
             write(path, result.payload)
+            if (old := self.parts.get(key, path)) != path:  # of a chapter whose page was gone
+                old.unlink()
             self.parts[key] = path
             with (self.out / DURATIONS).open("a", encoding="utf-8") as file:
                 file.write(json.dumps(line) + "\n")
