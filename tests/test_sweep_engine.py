@@ -70,7 +70,7 @@ def test_shards_whose_worker_died_are_computed_after_all(undisturbed, tmp_path, 
 
 def test_a_shard_that_kills_every_worker_is_named_and_all_others_are_kept(tmp_path):
     pool, out = Script({4: 99, 7: 99}), tmp_path / "out"
-    with pytest.raises(BuildError, match="each worker died that computed toy 4, and 1 more"):
+    with pytest.raises(BuildError, match=r"each worker died that computed toy [47], and 1 more"):
         go(toys(range(12), tmp_path / "ran"), out, pool)
     assert len(list((out / "parts").iterdir())) == 10
     assert pool.renewed <= 6

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import os
-from collections.abc import Iterable
+from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -32,26 +32,32 @@ td, th { text-align: left; border-bottom: 1px solid #ccc; padding: .1rem .3rem; 
 """
 
 
-def make(jobs: Iterable[ChapterRun], out: Path) -> Path:
+def make(jobs: Sequence[ChapterRun], out: Path) -> Path:
     """Write `index.html` in the folder of the sweep; its path."""
-    cards, title = [], ""
-    for job in jobs:
-        title = f"Chapter {job.chapter} over a grid of parameters"
-        cards.append(_card(job, read_executed(job), out.resolve()))
+    title = f"Chapter {jobs[0].chapter} over a grid of parameters"
+    values = {name: {dict(job.given)[name] for job in jobs} for name, _ in jobs[0].given}
+    varied = [name for name, found in values.items() if len(found) > 1] or list(values)
+    same = _named({name: next(iter(found)) for name, found in values.items() if name not in varied})
+    same = same and f", all with {same}"
+    cards = "".join(_card(job, varied, read_executed(job), out.resolve()) for job in jobs)
     page = (
         f'<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>\n'
         f'<meta name="viewport" content="width=device-width, initial-scale=1"><style>{STYLE}</style></head>\n'
-        f"<body><h1>{escape(title)}</h1><p>{len(cards)} runs. All their numbers, one row each, are in "
-        f'<a href="rows.parquet">rows.parquet</a>.</p>\n<main>{"".join(cards)}</main></body></html>\n'
+        f"<body><h1>{escape(title)}</h1><p>{len(jobs)} runs{escape(same)}. "
+        f'Their numbers are in <a href="rows.parquet">rows.parquet</a>, a row each.</p>\n<main>{cards}</main></body></html>\n'
     )
     with explained(out):
         write(out / "index.html", page.encode())
     return out / "index.html"
 
 
-def _card(job: ChapterRun, notebook: NotebookNode, out: Path) -> str:
+def _named(values: Mapping[str, str]) -> str:
+    return ", ".join(f"{name} = {text}" for name, text in values.items())
+
+
+def _card(job: ChapterRun, varied: Sequence[str], notebook: NotebookNode, out: Path) -> str:
     found = ledger.collect([notebook])
-    title = ", ".join(f"{name} = {text}" for name, text in job.given)
+    title = _named({name: text for name, text in job.given if name in varied})
     folder = os.path.relpath(job.folder, out)
     verdicts = "".join(
         f'<li><span aria-hidden="true">{ledger.MARKS[claim["verdict"]]}</span> {escape(claim["sentence"])} '
