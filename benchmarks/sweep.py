@@ -30,6 +30,7 @@ from lowcap.training import on_cores
 WIDTHS = (2, 4, 8, 16, 32, 64)  # of the sweep that is reckoned up: an even number of seeds fills a shard
 TOY = ["dataset=digits", "pair=4-9", "width=1", "seed=0", "epochs=1"]
 WORKERS = 2
+PARTS = ("costs", "memory", "scaling", "full_shard")
 
 
 def plan_of(dataset: str, n_shards: int, fast: bool) -> Plan:
@@ -76,12 +77,12 @@ def cluster(workers: int) -> Iterator[str]:
 def scaling(dataset: str, rounds: int, fast: bool) -> dict:
     """One process against two, loky against Dask, in turn."""
     n_shards = 4 if fast else 8
-    plan, warm = plan_of(dataset, n_shards, fast), planned("capacity", [*TOY, f"split=0:{2 * WORKERS - 1}"])
+    plan, warm = plan_of(dataset, n_shards, fast), plan_of(dataset, WORKERS, True)
     runs: dict[str, list[dict[str, float]]] = {"one": [], "loky": [], "dask": []}
     with closing(Loky(WORKERS)) as loky, cluster(WORKERS) as address, closing(Dask(address)) as dask:
-        start = {name: timed(warm, pool)["wall"] for name, pool in (("loky", loky), ("dask", dask))}
-        for pool in (loky, dask):
-            timed(plan, pool)  # the data are read
+        start = {
+            name: timed(warm, pool)["wall"] for name, pool in (("loky", loky), ("dask", dask))
+        }  # the data are read
         for number in range(rounds):
             print(f"workers: round {number + 1} of {rounds}", file=sys.stderr, flush=True)
             with closing(Here()) as here:
@@ -133,9 +134,9 @@ def toys(count: int) -> dict:
 def costs(dataset: str, rounds: int, fast: bool) -> dict:
     """CPU seconds of networks trained on one core by width, seeds and pairs, and the exponent of each."""
     few = ["epochs=2"] if fast else []
-    widths, seeds, pairs = (
-        ([1, 2, 4], [1, 2], [1, 2]) if fast else ([1, 2, 4, 8, 16, 32, 64, 128], [1, 3, 10, 30], [1, 2, 4])
-    )
+    widths, seeds, pairs = [1, 2, 4, 8, 16, 32, 64, 128], [1, 3, 10, 30], [1, 2, 4]
+    if fast:
+        widths, seeds, pairs = [1, 2, 4], [1, 2], [1, 2]
     names = ("4-9", "3-8", "0-1", "5-6")
     grids = {
         "width": [(w, [f"width={w}", "seed=0:9", "pair=4-9"]) for w in widths],
@@ -182,8 +183,28 @@ def full_shards(dataset: str, fast: bool) -> dict:
         print(f"a full shard, {recipe}", file=sys.stderr, flush=True)
         texts = [f"dataset={dataset}", "pair=4-9", f"width={widths}", f"seed=0:{seeds - 1}", f"recipe={recipe}"]
         plan = planned("capacity", [*texts, *(["epochs=2"] if fast else [])])
-        result = work(plan.jobs[0], plan.origin)
-        found["recipes"][recipe] = {"cpu_seconds": cpu_seconds(plan), "bytes": len(result.payload), "rows": result.rows}
+        start = time.process_time()
+        with on_cores(1):
+            result = work(plan.jobs[0], plan.origin)
+        seconds = time.process_time() - start
+        found["recipes"][recipe] = {"cpu_seconds": seconds, "bytes": len(result.payload), "rows": result.rows}
+    return found
+
+
+def measured(options: argparse.Namespace) -> dict:
+    """All that is asked for, beside what the file already has."""
+    found = json.loads(options.json.read_text()) if options.json and options.json.exists() else {}
+    dataset, rounds = ("digits", 1) if options.fast else (resolve("auto"), options.rounds)
+    found |= {"machine": machine(), "dataset": dataset, "rounds": rounds, "fast": options.fast}
+    measures = {
+        "costs": lambda: costs(dataset, rounds, options.fast),
+        "memory": lambda: memory((5, 20) if options.fast else (100, 1000)),
+        "scaling": lambda: scaling(dataset, rounds, options.fast),
+        "full_shard": lambda: full_shards(dataset, options.fast),
+    }
+    for name in options.only:
+        found[name] = measures[name]()
+    found["machine"]["load_at_end"] = round(os.getloadavg()[0], 1)
     return found
 
 
@@ -194,23 +215,17 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--readme", type=Path, metavar="PATH", help="put the text between this file's marks")
     parser.add_argument("--plot", type=Path, metavar="PATH", help="draw cost against width, seeds and pairs")
     parser.add_argument("--fast", action="store_true", help="tiny, on the bundled digits: shows that it runs")
+    parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS, help="measure these, into the same --json")
     parser.add_argument("--rounds", type=int, default=3, help="how often each is timed (3)")
     options = parser.parse_args(arguments)
     if options.rounds < 1:
         parser.error(f"--rounds must be at least 1; got {options.rounds}")
-    if options.source:
-        found = json.loads(options.source.read_text())
-    else:
-        dataset, rounds = ("digits", 1) if options.fast else (resolve("auto"), options.rounds)
-        found = {"machine": machine(), "dataset": dataset, "rounds": rounds, "fast": options.fast}
-        found["scaling"] = scaling(dataset, rounds, options.fast)
-        found["memory"] = memory((5, 20) if options.fast else (100, 1000))
-        found["costs"] = costs(dataset, rounds, options.fast)
-        found["full_shard"] = full_shards(dataset, options.fast)
-        found["machine"]["load_at_end"] = round(os.getloadavg()[0], 1)
-    print(as_markdown(found))
+    found = json.loads(options.source.read_text()) if options.source else measured(options)
     if options.json:
         options.json.write_text(json.dumps(found, indent=1) + "\n")
+    if not set(PARTS) <= found.keys():
+        return
+    print(as_markdown(found))
     if options.readme:
         options.readme.write_text(into(options.readme.read_text(), as_markdown(found)))
     if options.plot:

@@ -45,7 +45,9 @@ def into(page: str, text: str) -> str:
 
 def _about(found: dict) -> str:
     facts = found["machine"]
-    text = f"Measured on {facts['cores']} cores ({facts['cpu']}), {found['dataset']}, in {found['rounds']} interleaved rounds"
+    rounds = "one round" if found["rounds"] == 1 else f"{found['rounds']} interleaved rounds"
+    where = f"{facts['cores']} cores ({facts['cpu']})"
+    text = f"Measured on {where}, {found['dataset']}, in {rounds}"
     load = max(facts["load_at_start"] or 0, facts.get("load_at_end") or 0)
     busy = f" The machine was busy with other work (load {load:.0f}), so these numbers are provisional."
     return f"{text}.{busy if load > facts['cores'] else ''}"
@@ -59,25 +61,28 @@ def _workers(found: dict) -> str:
     ]
     for name, title in (("one", "one process"), ("loky", "two, loky"), ("dask", "two, Dask on loopback")):
         times = "" if name == "one" else _range(s["speedup"][name], "{:.2f}")
-        lines.append(
-            f"| {title} | {_range(s['per_minute'][name], '{:.1f}')} | {times} | {_range(s['overhead'][name], '{:.1%}')} |"
-        )
+        rate, lost = _range(s["per_minute"][name], "{:.1f}"), _range(s["overhead"][name], "{:.1%}")
+        lines.append(f"| {title} | {rate} | {times} | {lost} |")
     reached = s["speedup"]["loky"]["median"] >= s["targets"]["speedup"]
-    lost = max(s["overhead"][name]["median"] for name in ("loky", "dask")) <= s["targets"]["overhead"]
+    little = max(s["overhead"][name]["median"] for name in ("loky", "dask")) <= s["targets"]["overhead"]
     against = _range(s["dask_against_loky"], "{:+.1%}")
     aims = (
-        f"Aimed at: {s['targets']['speedup']} times with two processes ({'reached' if reached else 'not reached'}), and at most "
-        f"{s['targets']['overhead']:.0%} lost ({'reached' if lost else 'not reached'}). Dask took {against} as much longer "
-        f"as loky. Starting the workers, once, took {s['start']['loky']:.0f} s with loky; shards here take "
-        f"{s['seconds_per_shard']:.1f} s each."
+        f"Aimed at: {s['targets']['speedup']} times with two processes ({_word(reached)}), and at most "
+        f"{s['targets']['overhead']:.0%} lost ({_word(little)}). Dask's wall-clock time against loky's: {against}. "
+        f"Starting the workers, once, took {s['start']['loky']:.0f} s with loky; a shard takes "
+        f"{s['seconds_per_shard']:.1f} s here."
     )
     return "\n".join(lines) + f"\n\n{aims}"
+
+
+def _word(reached: bool) -> str:
+    return "reached" if reached else "not reached"
 
 
 def _memory(found: dict) -> str:
     few, many = found["memory"]
     return (
-        f"Memory does not grow with the number of shards: {few['peak_mib']:.0f} MiB at most over {few['shards']:,} of them, "
+        f"The most memory that a process held: {few['peak_mib']:.0f} MiB over {few['shards']:,} tiny shards, "
         f"{many['peak_mib']:.0f} MiB over {many['shards']:,}. To keep a finished shard takes "
         f"{1000 * many['keeping_seconds']:.1f} ms."
     )
@@ -87,12 +92,13 @@ def _costs(found: dict) -> str:
     cost = found["costs"]
     width = {p["x"]: p["per_network"] for p in cost["width"]["points"]}
     first, last = min(width), max(width)
+    powers = {name: f"{one['exponent']:.2f}" for name, one in cost.items()}
     return (
         f"A network trained to the end on 4-9 costs {1000 * width[first]:.0f} ms of one core at width {first} and "
-        f"{1000 * width[last]:.0f} ms at width {last}: as width to the power of {cost['width']['exponent']:.2f} over all "
-        f"widths, {cost['width']['exponent_from_16']:.2f} from 16 on. Cost grows as the number of seeds to the power of "
-        f"{cost['seeds']['exponent']:.2f} (ten networks side by side are cheaper than ten alone) and as that of pairs to "
-        f"the power of {cost['pairs']['exponent']:.2f}."
+        f"{1000 * width[last]:.0f} ms at width {last}: as width to the power of {powers['width']} over all widths, "
+        f"{cost['width']['exponent_from_16']:.2f} from 16 on. Cost grows as the number of seeds to the power of "
+        f"{powers['seeds']} (networks side by side share the images) and as that of pairs to the power of "
+        f"{powers['pairs']}."
     )
 
 
@@ -109,13 +115,13 @@ def _large(found: dict) -> str:
         lines.append(f"| {recipe} | {one['networks']:,} | {one['shards']:,} | {hours} | {one['gigabytes']:.2f} GB |")
     most = min(one["most_cores"] for one in sums.values())
     limit = (
-        f"One process takes in and writes all shards, and it could do so for about {most:,.0f} cores; below that, cores "
-        "are what limits it, and memory: each worker holds a data set and its networks, "
+        f"One process takes in and writes all shards, and it could do so for about {most:,.0f} cores. Below that, cores "
+        "are the limit, and memory: each worker holds a data set and its networks, "
         f"{found['memory'][-1]['peak_mib'] / 1024:.1f} GiB here for the smallest."
     )
     head = (
-        f"On paper, {LARGE['datasets']} data sets × {LARGE['pairs']} pairs × {LARGE['seeds']:,} seeds at widths {widths} "
-        "(data sets of MNIST's size, cores like these, and nothing lost but what was measured with two of them):"
+        f"On paper, {LARGE['datasets']} data sets × {LARGE['pairs']} pairs × {LARGE['seeds']:,} seeds at widths "
+        f"{widths} (data sets of MNIST's size, cores like these, nothing lost but what was measured with two of them):"
     )
     return f"{head}\n\n" + "\n".join(lines) + f"\n\n{limit}"
 

@@ -44,7 +44,8 @@ def make(jobs: Sequence[ChapterRun], out: Path) -> Path:
         f'<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>\n'
         f'<meta name="viewport" content="width=device-width, initial-scale=1"><style>{STYLE}</style></head>\n'
         f"<body><h1>{escape(title)}</h1><p>{len(jobs)} runs{escape(same)}. "
-        f'Their numbers are in <a href="rows.parquet">rows.parquet</a>, a row each.</p>\n<main>{cards}</main></body></html>\n'
+        f'Their numbers are in <a href="rows.parquet">rows.parquet</a>, a row each.</p>\n'
+        f"<main>{cards}</main></body></html>\n"
     )
     with explained(out):
         write(out / "index.html", page.encode())
