@@ -115,8 +115,8 @@ def _large(found: dict) -> str:
         lines.append(f"| {recipe} | {one['networks']:,} | {one['shards']:,} | {hours} | {one['gigabytes']:.2f} GB |")
     most = min(one["most_cores"] for one in sums.values())
     limit = (
-        f"One process takes in and writes all shards, and it could do so for about {most:,.0f} cores. Below that, cores "
-        "are the limit, and memory: each worker holds a data set and its networks, "
+        f"One process takes in and writes all shards, and it could do so for about {most:,.0f} cores. Below that, "
+        "cores are the limit, and memory: each worker holds a data set and its networks, "
         f"{found['memory'][-1]['peak_mib'] / 1024:.1f} GiB here for the smallest."
     )
     head = (
