@@ -71,6 +71,39 @@ def run(
 
 
 @app.command()
+def sweep(
+    experiment: Annotated[
+        str, typer.Argument(help="capacity, pruning, robustness, tracing, tickets, descent, or chapter:NN-name.")
+    ],
+    more: Annotated[list[str] | None, typer.Argument(help="More axes of the grid.", metavar="[AXIS=VALUES]...")] = None,
+    grid: Annotated[
+        list[str] | None,
+        typer.Option(help="Such as pair=all width=1:64 seed=0:99 recipe=published,converged.", metavar="AXIS=VALUES"),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="For rows and manifest.  [default: sweeps/EXPERIMENT]", metavar="FOLDER")
+    ] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(min=1, max=4096, help="Processes on this machine.  [default: one per core]", metavar="N"),
+    ] = None,
+    backend: Annotated[str, typer.Option(help="loky (this machine) or dask.", metavar="NAME")] = "loky",
+    scheduler: Annotated[
+        str | None, typer.Option(help="Of a Dask cluster, such as tcp://10.0.0.1:8786.", metavar="ADDRESS")
+    ] = None,
+) -> None:
+    """Run an experiment, or a chapter, over a grid of parameters.
+
+    What comes out is a Parquet file, one row per network and condition. Given again, the command goes on where it was
+    stopped.
+    """
+    from lowcap.sweep import command
+
+    name = experiment.replace(":", "-")
+    command.sweep(experiment, [*(grid or []), *(more or [])], out or Path("sweeps") / name, workers, backend, scheduler)
+
+
+@app.command()
 def replay(
     csv: Annotated[Path, typer.Option(help="File to write: one row per network.", metavar="PATH")],
     seeds: Annotated[
