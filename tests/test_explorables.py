@@ -22,14 +22,16 @@ from toybook import REAL
 
 from lowcap import explorables, pagedata, pruning
 from lowcap.book import assets
+from lowcap.embedding import maps
 from lowcap.evaluation import evaluate, f1_score
+from lowcap.layers import Images
 from lowcap.pagedata import Blob
 from lowcap.population import Population
 from lowcap.tasks import Task, load_task
 from lowcap.training import CONVERGED, PUBLISHED, train
 
 LEVELS, TUNED = (0.0, 0.3, 0.5, 0.8, 0.95, 0.99), (0.5, 0.95)
-NAMES = ("train-yourself", "draw-digit", "prune-yourself")
+NAMES = ("train-yourself", "draw-digit", "prune-yourself", "corrupt-it", "morph-map")
 WIDE, PHONE = 1280, 390
 
 
@@ -72,6 +74,12 @@ def shown():
         explorables.draw_digit(nets, task, front=True)
         tune = CONVERGED.but(epochs=2)
         explorables.prune_yourself(nets.select([3]), task, tune, levels=LEVELS, tuned=TUNED)
+        explorables.corrupt_it(nets, task, [0, 0.3, 0.6], 7)
+        conditions = {"dense": nets, "half": pruning.prune(nets, 0.5), "most": pruning.prune(nets, 0.95), "other": nets}
+        images = Images.of(task, 1, 60)
+        found = maps(conditions, images, 3, perplexity=10, max_iter=250)
+        paths = {"pruned": ["dense", "half", "most"], "another": ["dense", "other"]}
+        explorables.morph_map(found, images, task, paths, k=5)
     finally:
         explorables.display = kept
     return Shown(html, about, task, nets)
@@ -141,7 +149,7 @@ def test_markup_in_the_data_cannot_end_the_script(monkeypatch):
     found = {}
     monkeypatch.setattr(explorables, "display", lambda data, meta: found.update(data))
     table = pd.DataFrame({"<b>": ["</script>"]})
-    explorables.show("draw-digit", {"fallback": "</script><b>x"}, [], table)
+    explorables.show("draw-digit", {"fallback": "</script><b>x"}, "", [], table)
     head = found["text/html"].split("<style")[0]
     assert head.count("</script>") == 1
     assert "<b>" not in head.replace('<b class="', "")
@@ -259,7 +267,7 @@ def bench(browser, home):  # noqa: F811
     context = browser.new_context(reduced_motion="reduce")
     tab = context.new_page()
     tab.goto(f"{home}book/all.html")
-    tab.wait_for_function("document.querySelectorAll('.x-live').length === 3")
+    tab.wait_for_function("[...document.querySelectorAll('.explorable')].every(e => e.matches('.x-live'))")
     tab.evaluate(
         """window.bytes = text => Uint8Array.from(atob(text), c => c.charCodeAt(0));
         window.letters = array => Array.from(array, b => String.fromCharCode(b)).join("");
@@ -453,7 +461,7 @@ def test_the_papers_steps_end_where_the_run_ends_or_near(visit, shown):
 
 def test_training_can_be_stopped_and_an_old_answer_is_not_taken_for_a_new_one(visit):
     tab = visit("train-yourself.html", reduced_motion="no-preference")
-    tab.evaluate("document.querySelector('train-yourself').adjust({ steps: 5000, width: 4 })")
+    tab.evaluate("document.querySelector('train-yourself').change({ steps: 5000, width: 4 })")
     tab.get_by_role("button", name="Train", exact=True).click()
     tab.wait_for_function("document.querySelector('train-yourself').runs[0]?.points.length > 3")
     tab.get_by_role("button", name="Stop").click()
@@ -468,7 +476,7 @@ def test_with_reduced_motion_only_the_end_of_the_training_is_drawn(visit):
         tab = visit("train-yourself.html", reduced_motion=motion)
         tab.evaluate(
             """const e = document.querySelector("train-yourself"), draw = e.draw.bind(e);
-            e.drawn = 0; e.draw = () => (e.drawn++, draw()); e.adjust({ steps: 1000, batch: 0 })"""
+            e.drawn = 0; e.draw = () => (e.drawn++, draw()); e.change({ steps: 1000, batch: 0 })"""
         )
         settle(tab)
         tab.get_by_role("button", name="Train", exact=True).click()
@@ -490,7 +498,7 @@ def test_prune_by_keyboard_alone(visit):
     tab.locator("input[type=radio]:checked").focus()
     tab.keyboard.press("ArrowDown")
     settle(tab)
-    assert "99.8 % of the weights are zero in the first layer, at random" in tab.get_by_role("status").inner_text()
+    assert "99.8 % of the weights are zero, first layer, at random" in tab.get_by_role("status").inner_text()
 
 
 def test_the_status_waits_until_the_reader_has_come_to_rest(visit):
@@ -499,7 +507,7 @@ def test_the_status_waits_until_the_reader_has_come_to_rest(visit):
         """() => { const e = document.querySelector("prune-yourself");
         for (const sparsity of [0.01, 0.02, 0.03]) e.change({ sparsity });
         e.draw();
-        return [e.status.textContent, e.numbers[0][1].textContent] }"""
+        return [e.form.querySelector('.x-status').textContent, e.part('left').textContent] }"""
     )
     assert said[0] == ""
     assert said[1].startswith("18,275 of")
@@ -563,7 +571,7 @@ def test_draw_by_mouse_and_by_touch(visit):
 
 def test_a_centred_drawing_has_the_box_and_the_centre_of_mass_of_mnist(visit):
     tab = visit("draw-digit.html")
-    tab.evaluate("document.querySelector('draw-digit').stroke(3, 2, 5, 12)")
+    tab.evaluate("document.querySelector('draw-digit').stroke([3, 2], [5, 12])")
     seen = np.array(tab.evaluate("[...document.querySelector('draw-digit').image().seen]")).reshape(28, 28)
     rows, columns = np.where(seen.sum(1) > 0)[0], np.where(seen.sum(0) > 0)[0]
     assert rows[-1] - rows[0] + 1 == 20
@@ -577,12 +585,12 @@ def test_a_centred_drawing_has_the_box_and_the_centre_of_mass_of_mnist(visit):
 
 def test_the_address_holds_what_a_reader_found(visit, home):
     tab = visit("all.html")
-    tab.evaluate("document.querySelector('draw-digit').stroke(10, 4, 18, 24)")
+    tab.evaluate("document.querySelector('draw-digit').stroke([10, 4], [18, 24])")
     tab.get_by_label("24 neurons").check()
     settle(tab)
     tab.get_by_role("button", name="95 %", exact=True).click()
     settle(tab)
-    tab.evaluate("document.querySelector('train-yourself').adjust({ rate: 0.3, batch: 0 })")
+    tab.evaluate("document.querySelector('train-yourself').change({ rate: 0.3, batch: 0 })")
     settle(tab)
     address = tab.url.split("/book/")[1]
     assert address.startswith("all.html#train.")
@@ -636,7 +644,7 @@ def test_with_javascript_the_tables_give_way_and_come_back_in_print(visit):
 @pytest.mark.parametrize("name", ["all.html", "notebook.html"])
 def test_pages_work_from_the_file_system_and_as_notebooks_show_them(visit, folder, name):
     tab = visit(name, base=f"file://{folder}/")
-    tab.evaluate("document.querySelector('train-yourself').adjust({ steps: 100 })")
+    tab.evaluate("document.querySelector('train-yourself').change({ steps: 100 })")
     tab.get_by_role("button", name="Train", exact=True).click()
     tab.wait_for_function("document.querySelector('.x-status').textContent.includes('after 100 steps')")
     assert tab.evaluate("Boolean(document.querySelector('train-yourself').worker instanceof Worker)")
