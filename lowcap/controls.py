@@ -27,7 +27,7 @@ def form(*parts: str) -> str:
 
 
 def tag(name: str, content: str = "", /, **attributes: Any) -> str:
-    """An element; an attribute that is True stands alone, False leaves it out; `_` in names is `-`, `class_` is `class`."""
+    """An element; an attribute that is True stands alone, False leaves it out; `class_` is `class`, other `_` are `-`."""
     given = {key.rstrip("_").replace("_", "-"): value for key, value in attributes.items() if value is not False}
     written = "".join(f" {key}" if value is True else f' {key}="{escape(str(value))}"' for key, value in given.items())
     return f"<{name}{written}>" if name == "input" else f"<{name}{written}>{content}</{name}>"
@@ -36,11 +36,6 @@ def tag(name: str, content: str = "", /, **attributes: Any) -> str:
 def row(kind: str, *parts: str) -> str:
     """Parts side by side, or one above the other; `kind` is the class that says how."""
     return tag("div", "".join(parts), class_=kind)
-
-
-def title(text: str) -> str:
-    """A small heading."""
-    return tag("p", escape(text), class_="x-title")
 
 
 def part(name: str, kind: str = "b", /, **attributes: Any) -> str:
@@ -76,7 +71,7 @@ def button(text: str, do: str = "change", kind: str = "", **values: Any) -> str:
 
 def numbers(**labels: str) -> str:
     """Large numbers with their labels, by the name of each."""
-    lines = (row("", tag("dt", label), part(name, "dd")) for name, label in labels.items())
+    lines = (row("", tag("dt", label), tag("dd", "–", data_part=name)) for name, label in labels.items())
     return tag("dl", "".join(lines), class_="x-numbers")
 
 
@@ -171,7 +166,7 @@ def percent(share: float) -> str:
 
 def titled(text: str, *parts: str) -> str:
     """Parts under a small heading."""
-    return row("x-titled", title(text), *parts)
+    return row("x-titled", tag("p", escape(text), class_="x-title"), *parts)
 
 
 def fields(heading: str) -> str:

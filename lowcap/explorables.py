@@ -39,7 +39,13 @@ SHADES = 3  # training digits travel in four shades of grey: 0 to 3
 
 
 def show(
-    element: str, data: Mapping[str, Any], form: str, blobs: Iterable[Blob], fallback: pd.DataFrame, *, front: bool = False
+    element: str,
+    data: Mapping[str, Any],
+    form: str,
+    blobs: Iterable[Blob],
+    fallback: pd.DataFrame,
+    *,
+    front: bool = False,
 ) -> None:
     """Display the custom element `element` with its data and form; without JavaScript there is the table `fallback`.
 
@@ -135,10 +141,15 @@ def prune_yourself(
     text = f"F1 on the {len(task.y_test):,} test digits by sparsity, from the run that made this page."
     data = _about(task, "prune", text, {"sparsity": forms.AS_RUN, "method": "layer"})
     data |= {"digits": digits.reference, "nets": nets.reference, "width": dense.widths[0], "curves": curves}
-    data |= {"tuned": [float(level) for level in tuned], "methods": {k: v for k, v in forms.METHODS.items() if curves[k]}}
+    data |= {
+        "tuned": [float(level) for level in tuned],
+        "methods": {k: v for k, v in forms.METHODS.items() if curves[k]},
+    }
     sizes = dense.w_in.detach().abs().numpy()
     form = forms.prune(curves, float(sizes.max()), int(np.histogram(sizes, BINS, (0, sizes.max()))[0].max()))
-    table = pd.DataFrame({forms.METHODS[name]: dict(curve) for name, curve in curves.items()}).T.rename_axis("zero weights")
+    table = pd.DataFrame({forms.METHODS[name]: dict(curve) for name, curve in curves.items()}).T.rename_axis(
+        "zero weights"
+    )
     chosen = [level for level in (0.0, 0.5, 0.8, 0.9, 0.95, 0.98) if level in table]
     shown = table[chosen].set_axis([f"{100 * level:g} %" for level in chosen], axis=1)
     show("prune-yourself", data, form, [nets, digits], shown.map(lambda f1: "–" if pd.isna(f1) else f"{f1:.3f}"))
@@ -170,32 +181,49 @@ def draw_digit(population: Population, task: Task, *, n_examples: int = 12, fron
     show("draw-digit", data, form, [blob, examples], shown, front=front)
 
 
-def corrupt_it(population: Population, task: Task, sigmas: Sequence[float], patch: int, *, n_digits: int = 500) -> None:
-    """Let the reader corrupt test digits of a pair, and have the first network of each width answer.
+def corrupt_it(population: Population, task: Task, sigma: float, patch: int, *, n_digits: int = 500) -> None:
+    """Let the reader corrupt test digits of a pair, and have the first network of each width answer (of six, at most).
 
-    The run's own scores, on the same digits, are those of `corruption.corrupt` at the standard deviations `sigmas` and
-    for patches at random places; `patch` is the side that a patch has when it is first put down, of 28 pixels.
+    It begins with noise of the standard deviation `sigma`; `patch` is the side, of 28 pixels, that a patch has when it
+    is first put down. The run's own scores, on the same digits, are those of `corruption.corrupt` at its usual severities.
     """
     picked = [population.widths.index(width) for width in sorted(set(population.widths))][-6:]
-    nets, spread = rounded(population.select(picked)), np.linspace(0, len(task.y_test) - 1, n_digits).astype(int)
-    spread = np.unique(spread)
-    x, y = task.x_test[spread], task.y_test[spread]
-    sizes = CORRUPTIONS["occlusion"].levels
-    found = sweep(nets, x, y, {"gaussian": sigmas, "unclipped": sigmas, "occlusion": sizes})
-    found["place"] = [patch_side(row.severity, x.shape[1]) if row.kind == "occlusion" else row.severity for row in found.itertuples()]
-    kinds = {"clipped": "gaussian", "unclipped": "unclipped", "patch": "occlusion"}
-    scores = {name: found[found["kind"] == kind].pivot_table(index="place", columns="width", values="f1") for name, kind in kinds.items()}
-    curves = {name: [[*table[width].items()] for width in nets.widths] for name, table in scores.items()}
-    blob = Blob.of({name: part for i, j in enumerate(picked) for name, part in packed(f"net {i}", population, j).items()})
+    nets = rounded(population.select(picked))
+    spread = np.linspace(0, len(task.y_test) - 1, min(n_digits, len(task.y_test))).astype(int)
+    x, y, side = task.x_test[spread], task.y_test[spread], task.image_shape[0]
+    sigmas = sorted({*CORRUPTIONS["gaussian"].levels, float(sigma)})
+    scores = _corrupted(nets, x, y, sigmas)
+    curves = {kind: [[*table[width].items()] for width in nets.widths] for kind, table in scores.items()}
+    parts = [packed(f"net {i}", population, member) for i, member in enumerate(picked)]
+    blob = Blob.of({name: values for part in parts for name, values in part.items()})
     digits = Blob.of({"pixels": ("u1", shades(x, top_of(task))), "labels": ("u1", y)})
     text = f"F1 on {len(y)} test digits, clean and corrupted, from the run that made this page."
-    side, start = task.image_shape[0], patch_side(patch, x.shape[1])
-    begin = {"digit": 0, "noise": float(max(sigmas)) * 0.6, "clip": True, "patch": 0, "row": side // 3, "column": side // 3, "seed": 1}
+    begin = {
+        "digit": 0,
+        "noise": float(sigma),
+        "clip": True,
+        "patch": 0,
+        "row": side // 3,
+        "column": side // 3,
+        "seed": 1,
+    }
     data = _about(task, "corrupt", text, begin) | {"digits": digits.reference, "nets": blob.reference}
-    data |= {"widths": nets.widths, "patch": start, "curves": curves}
-    table = pd.DataFrame({"clean": scores["clipped"].iloc[0], f"noise {max(sigmas):g}": scores["clipped"].iloc[-1],
-                          f"patch of {start}": scores["patch"].loc[start]}).rename_axis("hidden neurons")  # fmt: skip
-    show("corrupt-it", data, forms.corrupt(task.classes, nets.widths, sigmas, side, curves), [blob, digits], table.round(3))
+    data |= {"widths": nets.widths, "patch": patch_side(patch, x.shape[1]), "curves": curves}
+    shown = {"clean": scores["clipped"].loc[0], f"noise, σ = {sigma:g}": scores["clipped"].loc[sigma]}
+    shown |= {f"patch of {size}": row for size, row in scores["patch"].iloc[1::2].iterrows()}
+    table = pd.DataFrame(shown).rename_axis("hidden neurons").round(3)
+    show("corrupt-it", data, forms.corrupt(data, sigmas, len(y)), [blob, digits], table)
+
+
+def _corrupted(nets: Population, x: Tensor, y: Tensor, sigmas: Sequence[float]) -> dict[str, pd.DataFrame]:
+    """F1 by severity (side of a patch: in pixels of these images) and width: clipped and unclipped noise, patches."""
+    kinds = {"gaussian": sigmas, "unclipped": sigmas, "occlusion": CORRUPTIONS["occlusion"].levels}
+    found = sweep(nets, x, y, kinds)
+    tables = {
+        kind: rows.pivot_table(index="severity", columns="width", values="f1") for kind, rows in found.groupby("kind")
+    }
+    patches = tables["occlusion"].groupby(lambda size: patch_side(size, x.shape[1])).mean()
+    return {"clipped": tables["gaussian"], "unclipped": tables["unclipped"], "patch": patches}
 
 
 def morph_map(
@@ -209,9 +237,16 @@ def morph_map(
     conditions = list(dict.fromkeys(found["condition"]))
     maps = {c: rows[["x", "y"]].to_numpy() for c, rows in found.groupby("condition")}
     low, high = (found[["x", "y"]].agg(end).to_numpy() for end in ("min", "max"))
-    placed = {c: 50 + 94 / (high - low).max() * (maps[c] - (low + high) / 2) * [1, -1] for c in conditions}  # y goes up
+    scale = 94 / (high - low)[0]
+    placed = {
+        c: 3 + scale * (maps[c] - [low[0], high[1]]) * [1, -1] for c in conditions
+    }  # 100 wide; y goes up on paper
+    first = found[found["condition"] == conditions[0]]
+    shade = (255 * first.groupby("label")["y"].rank(pct=True)).astype(int)
     kept = [shared_neighbours(maps[conditions[0]], maps[c], k) for c in conditions]
-    digits = Blob.of({"pixels": ("u1", shades(images.x, top_of(task))), "labels": ("u1", images.y)})
+    digits = Blob.of(
+        {"pixels": ("u1", shades(images.x, top_of(task))), "labels": ("u1", images.y), "shade": ("u1", shade)}
+    )
     blob = Blob.of({f"map {i}": ("fixed16", placed[c]) for i, c in enumerate(conditions)})
     text = f"Share of the {k} nearest neighbours in the first map that are among the {k} nearest in each map."
     ways = {name: [conditions.index(c) for c in path] for name, path in paths.items()}
@@ -219,4 +254,10 @@ def morph_map(
     data |= {"digits": digits.reference, "maps": blob.reference, "conditions": conditions, "paths": ways}
     data |= {"k": k, "kept": [round(share, 4) for share in kept]}
     table = pd.DataFrame({"neighbours kept": kept}, index=pd.Index(conditions, name="map")).round(2)
-    show("morph-map", data, forms.morph(task.classes, ways, len(images.y), k), [blob, digits], table)
+    show(
+        "morph-map",
+        data,
+        forms.morph(task.classes, ways, len(images.y), k, 6 + scale * (high - low)[1]),
+        [blob, digits],
+        table,
+    )

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from lowcap import controls as c
 from lowcap.controls import SCORE, Axis, Chart, percent
 
+ERROR = Axis(1, 0.005, {1 - f1: str(f1) for f1 in (0, 0.5, 0.8, 0.9, 0.95, 0.98, 0.99)}, logarithmic=True)
 AS_RUN = 0.0095  # what ran under the name of "95 %": see chapter 3
 METHODS = {
     "first": "first layer, smallest first",
@@ -34,13 +35,13 @@ def train(widths: Sequence[int], n: int, published: Mapping) -> str:
     shown = []
     for name, (chart, heading) in charts.items():
         runs = [
-            chart.line(zip((max(step, 1) for step in published["at"]), curves[name], strict=True), "x-ref", data_when=f"width={w}")
+            chart.line(zip(published["at"][1:], curves[name][1:], strict=True), "x-ref", data_when=f"width={w}")
             for w, curves in published["curves"].items()
         ]
         end = chart.upright(published["steps"], "the paper stops")
         shown.append(c.titled(heading, chart.svg(f"{name} curve", f"{heading} against steps", end, *runs)))
     paper = {"rate": published["rate"], "batch": 0, "steps": published["steps"]}
-    main = f'<button type="button" class="x-button x-main" data-do="train" data-part="go">Train</button>'
+    main = '<button type="button" class="x-button x-main" data-do="train" data-part="go">Train</button>'
     return c.form(
         c.row(
             "x-controls",
@@ -57,7 +58,7 @@ def train(widths: Sequence[int], n: int, published: Mapping) -> str:
               ("x-ref", f"the published protocol, from the run (median of {published['starts']} starts)")),
         c.fields("what each hidden neuron looks for"),
         c.row("x-buttons", c.button("Download this network", "save", "x-quiet"),
-              c.button("Download its curves", "saveCurves", "x-quiet"), c.button("Clear earlier ones", "clear", "x-quiet")),
+              c.button("Clear earlier ones", "clear", "x-quiet")),
     )  # fmt: skip
 
 
@@ -76,7 +77,8 @@ def prune(curves: Mapping[str, Curve], largest: float, most: int) -> str:
         c.row("", c.slider("sparsity", "share of the weights that is zero", {v: percent(v) for v in stops}),
               c.row("x-marks", *marks)),
         c.row("x-buttons", *(c.button(text, sparsity=value) for text, value in jumps.items())),
-        c.methods("method", "which weights go, and the F1 that is left", {k: v for k, v in METHODS.items() if curves[k]}),
+        c.methods("method", "which weights go, and the F1 that is left",
+                  {name: text for name, text in METHODS.items() if curves[name]}),
         c.numbers(left="weights left", f1="F1 on all test digits", joined="neurons still joined"),
         c.fields("what each hidden neuron still looks for; those that the output no longer hears are pale"),
         c.row("x-pair",
@@ -117,54 +119,60 @@ def ends(pair: Sequence[int]) -> str:
     return c.tag("p", spans, class_="x-ends", aria_hidden="true")
 
 
-def corrupt(pair: Sequence[int], widths: Sequence[int], noises: Sequence[float], side: int, runs: Mapping) -> str:
+def corrupt(data: Mapping, noises: Sequence[float], n: int) -> str:
     """A digit with a patch to drag, the answers and scores of all widths, and what the run found at some severities.
 
-    `runs` has a curve per width for "clipped" and "unclipped" noise by its standard deviation, and for "patch" by the
-    side of a patch at random places.
+    `data` is that of `explorables.corrupt_it`: its `curves` are a curve per width for "clipped" and "unclipped" noise,
+    by its standard deviation, and for "patch", by the side of a patch at random places.
     """
-    strongest = max(noises)
-    noise = Axis(0, strongest, {v * strongest: f"{v * strongest:.3g}" for v in (0, 0.2, 0.4, 0.6, 0.8, 1)}, "noise σ")
-    sides = [round(v * side / 2) for v in c.SHARES]
-    patch = Axis(0, side // 2, {v: str(v) for v in sides}, "side of the patch, in pixels")
-    charts = []
-    for name, axis, kinds, heading in (
-        ("noise", noise, {"clipped": "clip=true", "unclipped": "clip=false"}, "noise alone"),
-        ("patch", patch, {"patch": False}, "a patch alone, at random places"),
-    ):
-        chart = Chart(axis, SCORE)
-        lines = [chart.line(curve, f"x-s{i}", data_when=when) for kind, when in kinds.items() for i, curve in
-                 enumerate(runs[kind])]  # fmt: skip
-        said = f"F1; lines: {heading}, from the run; dots: live"
-        charts.append(c.titled(said, chart.svg(f"{name} curve", f"F1 against {axis.label}", *lines)))
+    half, strongest, widths = data["side"] // 2, max(noises), data["widths"]
+    noise = Axis(0, strongest, {v: f"{v:g}" for v in noises}, "noise σ")
+    patch = Axis(0, half, {round(v * half): str(round(v * half)) for v in c.SHARES}, "side of the patch, in pixels")
+    stops = [strongest * i / 30 for i in range(31)]
     label = "The digit. Drag the patch over it, or move it by the arrow keys."
-    rows = [c.tag("div", c.tag("span", c.tag("span", class_=f"x-swatch x-s{i}") + neurons(w)) +
-                  c.part(f"bar {i}", "span", class_="x-lean", aria_hidden="true") + c.part(f"says {i}", "span") +
-                  c.part(f"f1 {i}"), class_="x-method") for i, w in enumerate(widths)]  # fmt: skip
-    heads = ends(pair) + c.tag("p", "F1 on all", class_="x-head")
-    stops = {round(i * strongest / 30, 4): f"{i * strongest / 30:.3g}" for i in range(31)}
+    heads = ends(data["pair"]) + c.tag("p", f"F1 on {n} digits", class_="x-head")
+    rows = [_answer(i, width) for i, width in enumerate(widths)]
+    noisy = [*_lines(data, "clipped", "clip=true"), *_lines(data, "unclipped", "clip=false")]
     return c.form(
-        c.row("x-desk",
-              c.row("", c.part("what", "p", class_="x-title"), c.picture("pad", "x-pad", label),
-                    c.row("x-buttons", c.button("Another digit", "another"), c.button("Another noise", "again"),
-                          c.button("Neither", noise=0, patch=0))),
-              c.row("", c.slider("noise", "noise, its standard deviation σ", stops),
-                    c.toggle("clip", "keep pixels between 0 and 1, as the paper does"),
-                    c.slider("patch", "side of the patch", {i: f"{i} pixels" for i in range(side // 2 + 1)}),
-                    c.row("x-methods x-answers", heads, *rows))),
-        c.row("x-pair", *charts),
+        c.row("x-controls", c.slider("noise", "noise, its standard deviation σ", {v: f"{v:.2g}" for v in stops}),
+              c.slider("patch", "side of the patch", {i: f"{i} pixel{'s' * (i != 1)}" for i in range(half + 1)})),
+        c.row("x-buttons", c.button("Clean", noise=0, patch=0), c.button("Another digit", "another"),
+              c.button("Another noise", "again"), c.toggle("clip", "keep pixels between 0 and 1")),
+        c.row("x-desk", c.row("", c.part("what", "p", class_="x-title"), c.picture("pad", "x-pad", label)),
+              c.row("x-methods x-answers", heads, *rows)),
+        c.row("x-pair",
+              _scores("noise", "noise", noise, noisy),
+              _scores("patch", "a patch at random places", patch, _lines(data, "patch", False))),
         c.row("x-buttons", c.button("Download these scores", "save", "x-quiet")),
     )  # fmt: skip
 
 
-def morph(pair: Sequence[int], paths: Mapping[str, Sequence[int]], n: int, k: int) -> str:
+def _answer(i: int, width: int) -> str:
+    """A line for a network: its colour and width, its answer, its F1."""
+    name = c.tag("span", c.tag("span", class_=f"x-swatch x-s{i}") + neurons(width))
+    bar = c.part(f"bar {i}", "span", class_="x-lean", aria_hidden="true")
+    return c.row("x-method", name, bar, c.part(f"says {i}", "span"), c.part(f"f1 {i}"))
+
+
+def _lines(data: Mapping, kind: str, when: str | bool) -> list[tuple[Curve, dict]]:
+    """The run's curves of one kind, one for each width, with what sets them apart."""
+    return [(curve, {"kind": f"x-s{i}", "data_when": when}) for i, curve in enumerate(data["curves"][kind])]
+
+
+def _scores(name: str, by: str, axis: Axis, lines: Sequence[tuple[Curve, dict]]) -> str:
+    """A chart of F1, with more room near 1, that has the run's own curves."""
+    chart = Chart(axis, ERROR)
+    drawn = [chart.line([(x, max(1 - f1, ERROR.high)) for x, f1 in curve], **how) for curve, how in lines]
+    return c.titled(f"F1 by {by}: lines from the run, dots live", chart.svg(f"{name} curve", f"F1 by {by}", *drawn))
+
+
+def morph(pair: Sequence[int], paths: Mapping[str, Sequence[int]], n: int, k: int, height: float) -> str:
     """A map with a slider from one condition to another, and the chosen digit with its neighbours."""
     steps = 30 * (max(map(len, paths.values())) - 1)
     label = f"Map of {n} test digits. Arrow keys go from point to point."
-    drawing = c.tag("svg", "", class_="x-map", viewBox="0 0 100 100", role="application", tabindex=0,
+    drawing = c.tag("svg", "", class_="x-map", viewBox=f"0 0 100 {height:.1f}", role="application", tabindex=0,
                     aria_label=label, data_part="map")  # fmt: skip
     near = "".join(c.tag("canvas", class_="x-picture", aria_hidden="true") for _ in range(k))
-    kept = f"of its {k} neighbours in the dense map"
     play = '<button type="button" class="x-button x-main" data-do="play" data-part="play">Play</button>'
     return c.form(
         c.choice("to", "from the dense layer to", {name: name for name in paths}),
@@ -173,8 +181,8 @@ def morph(pair: Sequence[int], paths: Mapping[str, Sequence[int]], n: int, k: in
         c.row("x-desk x-wide", drawing,
               c.row("", c.part("what", "p", class_="x-title"), c.picture("digit", "x-chosen"),
                     c.titled(f"its {k} nearest neighbours here; framed: in the dense map too",
-                             c.part("near", "div", class_="x-near").replace("></div>", f">{near}</div>")),
-                    c.numbers(kept=f"{kept}, kept, live", all="the same share, all digits, from the run"))),
+                             c.tag("div", near, class_="x-near", data_part="near")))),
+        c.numbers(kept="neighbours kept by this digit, live", all="share kept by all digits, from the run"),
         c.key(("x-block x-gone", f"{pair[1]} (triangles)"), ("x-block", f"{pair[0]} (dots)"),
               ("x-block x-ring", "neighbours of the chosen digit in the dense map")),
         c.row("x-buttons", c.button("Download all maps", "save", "x-quiet")),

@@ -22,11 +22,14 @@ from toybook import REAL
 
 from lowcap import explorables, pagedata, pruning
 from lowcap.book import assets
+from lowcap.corruption import corrupt
 from lowcap.embedding import maps
 from lowcap.evaluation import evaluate, f1_score
-from lowcap.layers import Images
+from lowcap.layers import Images, procrustes
+from lowcap.ledger import ledger_table
 from lowcap.pagedata import Blob
 from lowcap.population import Population
+from lowcap.robustness import occlusion_map
 from lowcap.tasks import Task, load_task
 from lowcap.training import CONVERGED, PUBLISHED, train
 
@@ -61,6 +64,7 @@ class Shown:
     about: dict
     task: Task
     nets: Population
+    maps: pd.DataFrame
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +78,7 @@ def shown():
         explorables.draw_digit(nets, task, front=True)
         tune = CONVERGED.but(epochs=2)
         explorables.prune_yourself(nets.select([3]), task, tune, levels=LEVELS, tuned=TUNED)
-        explorables.corrupt_it(nets, task, [0, 0.3, 0.6], 7)
+        explorables.corrupt_it(nets, task, 0.3, 7)
         conditions = {"dense": nets, "half": pruning.prune(nets, 0.5), "most": pruning.prune(nets, 0.95), "other": nets}
         images = Images.of(task, 1, 60)
         found = maps(conditions, images, 3, perplexity=10, max_iter=250)
@@ -82,7 +86,7 @@ def shown():
         explorables.morph_map(found, images, task, paths, k=5)
     finally:
         explorables.display = kept
-    return Shown(html, about, task, nets)
+    return Shown(html, about, task, nets, found)
 
 
 def keep(data, meta, html, about):
@@ -158,7 +162,7 @@ def test_markup_in_the_data_cannot_end_the_script(monkeypatch):
 
 def test_every_element_shows_a_table_of_the_run_to_readers_without_javascript(shown):
     for name in NAMES:
-        assert "<table" in shown.html[name].split("</div>")[0]
+        assert "<table" in re.sub("<template>.*</template>", "", shown.html[name]).split("</div>")[0]
         assert data_of(shown, name)["fallback"] in shown.html[name]
 
 
@@ -216,8 +220,29 @@ def folder(shown, tmp_path_factory):
     far = f'<div style="height: 6000px"></div>{html["draw-digit"]}'
     for name, body in {"all": "".join(html.values()), "far": far, **html}.items():
         (root / "book" / f"{name}.html").write_text(page(head, body), encoding="utf-8")
+    (root / "book" / "ledger.html").write_text(page(head, ledger_page()), encoding="utf-8")
+    (root / "book" / "blank.html").write_text(page("", ""), encoding="utf-8")
+    (root / "results.json").write_text("{}", encoding="utf-8")
     (root / "book" / "notebook.html").write_text(page("", "".join(shown.html.values())), encoding="utf-8")
     return root
+
+
+def ledger_page():
+    """The ledger as the site has it, with the table made from its lines."""
+
+    def claim(sentence, source, verdict):
+        about = {"id": "x", "sentence": sentence, "source": source, "verdict": verdict, "figure": "fig-x", "own": True}
+        return {"claim": about | {"criterion": "It is < 1.", "numbers": {"n": "0.5"}, "chapter": "01-replay"}}
+
+    found = [claim("Wide nets are best.", "Kumar (2025), Fig. 1", "does not hold"),
+             claim("Small ones do.", "Kumar (2025), Fig. 2", "holds"),
+             claim("Wide is good.", "This book", "does not hold")]  # fmt: skip
+    start, table, end = re.fullmatch(
+        r"```{raw} html\n(.*)\n```\n\n(.*)\n\n```{raw} html\n(.*)\n```", ledger_table(found), re.DOTALL
+    ).groups()
+    rows = ["".join(f"<td>{cell.strip()}</td>" for cell in line.strip("|").split("|")) for line in table.splitlines()]
+    body = "".join(f"<tr>{row}</tr>" for row in rows[2:])
+    return f"{start}<table><thead><tr>{rows[0].replace('td>', 'th>')}</tr></thead><tbody>{body}</tbody></table>{end}"
 
 
 def page(head, body):
@@ -405,6 +430,80 @@ def test_live_f1_is_the_runs_own_for_every_method_and_level(bench, shown):
     assert {n: [[s, pytest.approx(f1, abs=1e-12)] for s, f1 in points] for n, points in curves.items()} == live
 
 
+CORRUPT = "document.querySelector('corrupt-it')"
+
+
+def corrupted(bench, **state):
+    """What the page makes of the test digits: images and logits, whole, and the F1 that it shows."""
+    return bench(
+        """state => { const e = find("corrupt-it"), n = e.labels.length; e.state = { ...e.state, ...state };
+        const logits = e.logits(0, n); return { images: e.corrupted(0, n), logits, f1: logits.map(l => m.f1(l, e.labels)) } }""",
+        {"noise": 0, "patch": 0, "row": 8, "column": 9, "clip": True, "seed": 1} | state,
+    )
+
+
+@pytest.mark.parametrize("patch", [0, 7])
+def test_logits_under_a_patch_are_those_of_torch_and_f1_is_the_runs_own(bench, shown, patch):
+    live, nets, task = corrupted(bench, patch=patch), pagedata.rounded(shown.nets), shown.task
+    x = task.x_test.view(-1, 28, 28).clone()
+    x[:, 8 : 8 + patch, 9 : 9 + patch] = 0
+    assert len(x) >= 200
+    with torch.no_grad():
+        assert np.abs(np.stack(live["logits"], 1) - nets(x.flatten(1)).numpy()).max() < 1e-3
+    run = occlusion_map(nets, task.x_test, task.y_test, patch).query("top == 8 and left == 9")["f1"].to_numpy()
+    assert live["f1"] == pytest.approx(run, abs=1e-12)
+
+
+def test_the_clean_ends_of_the_runs_curves_are_the_live_f1(bench, shown):
+    curves, live = data_of(shown, "corrupt-it")["curves"], corrupted(bench)["f1"]
+    for kind in ("clipped", "unclipped", "patch"):
+        assert [curve[0] for curve in curves[kind]] == [[0, pytest.approx(f1, abs=1e-12)] for f1 in live]
+    nets, task = pagedata.rounded(shown.nets), shown.task
+    noisy = evaluate(nets, corrupt(task.x_test, "gaussian", 0.3), task.y_test)["f1"]
+    assert [dict(curve)[0.3] for curve in curves["clipped"]] == pytest.approx(noisy.tolist(), abs=1e-12)
+
+
+def test_noise_is_normal_independent_repeatable_and_only_clipped_when_asked(bench, shown):
+    free = corrupted(bench, noise=0.3, clip=False)["images"] - shown.task.x_test.numpy().ravel()
+    assert abs(free.mean()) < 4 * 0.3 / len(free) ** 0.5
+    assert free.std() == pytest.approx(0.3, rel=0.01)
+    assert (np.abs(free) < 0.3).mean() == pytest.approx(0.6827, abs=0.005)
+    rows = free.reshape(-1, 784)
+    assert abs(np.corrcoef(rows[0], rows[1])[0, 1]) < 0.15
+    assert abs(np.corrcoef(free[:-1], free[1:])[0, 1]) < 0.01
+    twice = corrupted(bench, noise=0.6, clip=False)["images"] - shown.task.x_test.numpy().ravel()
+    assert np.abs(twice - 2 * free).max() < 1e-5
+    other = corrupted(bench, noise=0.3, clip=False, seed=2)["images"] - shown.task.x_test.numpy().ravel()
+    assert abs(np.corrcoef(free, other)[0, 1]) < 0.01
+    clipped = corrupted(bench, noise=0.3)["images"]
+    assert np.abs(clipped - np.clip(free + shown.task.x_test.numpy().ravel(), 0, 1)).max() < 1e-6
+
+
+def test_scores_under_the_pages_noise_are_near_those_under_the_runs(bench, shown):
+    live = corrupted(bench, noise=0.3)["f1"]
+    run = [dict(curve)[0.3] for curve in data_of(shown, "corrupt-it")["curves"]["clipped"]]
+    assert np.abs(np.array(live) - run).max() < 0.06  # another draw, on 240 digits
+    assert live != run
+
+
+def test_maps_and_neighbours_on_the_page_are_those_of_the_run(bench, shown):
+    data, found = data_of(shown, "morph-map"), shown.maps
+    live = bench("() => find('morph-map').maps")
+    for name, map_ in zip(data["conditions"], live, strict=True):
+        places = map_.reshape(-1, 2)
+        own = found[found["condition"] == name][["x", "y"]].to_numpy() * [1, -1]
+        assert procrustes(places.astype(float), own) < 1e-6
+        assert np.corrcoef(places[:, 0], own[:, 0])[0, 1] > 0.99999
+        assert (places >= 0).all() and (places[:, 0] <= 100).all()
+    kept = bench(
+        """() => { const e = find("morph-map"), n = e.labels.length, near = map => Array.from({ length: n }, (_, i) => e.neighbours(i, map));
+        const first = near(e.maps[0]), share = map => near(map).map((all, i) => all.filter(j => first[i].includes(j)).length / e.data.k);
+        return e.maps.map(map => share(map).reduce((a, b) => a + b) / n) }"""
+    )
+    assert kept == pytest.approx(data["kept"], abs=0.01)  # places are rounded to 16 bits
+    assert kept[0] == data["kept"][0] == 1
+
+
 def test_fine_tuned_networks_arrive_whole(bench, shown):
     dense, task = pagedata.rounded(shown.nets.select([3])), shown.task
     small = pruning.prune(dense, 0.95, scope="first")
@@ -583,6 +682,113 @@ def test_a_centred_drawing_has_the_box_and_the_centre_of_mass_of_mnist(visit):
     assert tab.evaluate("(e => e.image().seen.join() === e.image().drawn.join())(document.querySelector('draw-digit'))")
 
 
+def test_a_patch_is_dragged_by_mouse_by_touch_and_by_keys(visit):
+    for width in (WIDE, PHONE):
+        tab = visit("corrupt-it.html", width)
+        pad = tab.locator(".x-pad")
+        pad.scroll_into_view_if_needed()
+        box = pad.bounding_box()
+        x, y, pixel = box["x"], box["y"], box["width"] / 28
+        if width == WIDE:
+            tab.mouse.move(x + 10.5 * pixel, y + 12.5 * pixel)
+            tab.mouse.down()
+            tab.mouse.move(x + 20.5 * pixel, y + 8.5 * pixel)
+            tab.mouse.up()
+        else:
+            touch = functools.partial(tab.context.new_cdp_session(tab).send, "Input.dispatchTouchEvent")
+            touch({"type": "touchStart", "touchPoints": [{"x": x + 10.5 * pixel, "y": y + 12.5 * pixel}]})
+            touch({"type": "touchMove", "touchPoints": [{"x": x + 20.5 * pixel, "y": y + 8.5 * pixel}]})
+            touch({"type": "touchEnd", "touchPoints": []})
+        assert tab.evaluate(STATE, "corrupt-it") | {"digit": 0} == {
+            "digit": 0, "noise": 0.3, "clip": True, "patch": 7, "row": 5, "column": 17, "seed": 1,
+        }  # fmt: skip
+        pad.focus()
+        for key in ("ArrowUp", "ArrowLeft", "ArrowLeft", *["ArrowUp"] * 9):
+            tab.keyboard.press(key)
+        assert tab.evaluate(f"[{CORRUPT}.state.row, {CORRUPT}.state.column]") == [0, 15]
+
+
+def test_corrupt_by_keyboard_alone_and_hear_of_it_once_all_is_computed(visit):
+    tab = visit("corrupt-it.html")
+    tab.get_by_label("side of the patch").focus()
+    tab.keyboard.press("ArrowRight")
+    tab.get_by_label("noise, its standard deviation σ").focus()
+    tab.keyboard.press("Home")
+    tab.get_by_label("keep pixels between 0 and 1").press("Space")
+    tab.wait_for_function("document.querySelector('.x-status').textContent")
+    said, live = tab.get_by_role("status").inner_text(), tab.evaluate(f"{CORRUPT}.f1.map(f1 => f1.toFixed(3))")
+    assert said.startswith("Noise 0, a patch of 1 by 1 pixels at row 10, column 10. 1 neuron: ")
+    assert re.findall(r"F1 ([\d.]+\d)", said) == live == tab.locator(".x-answers b").all_inner_texts()
+    assert tab.evaluate(STATE, "corrupt-it")["clip"] is False
+    tab.get_by_role("button", name="Another noise").press("Enter")
+    tab.get_by_role("button", name="Another digit").press("Enter")
+    settle(tab)
+    assert tab.url.endswith("#corrupt.digit=1&corrupt.noise=0&corrupt.clip=0&corrupt.patch=1&corrupt.seed=2")
+
+
+def test_walk_through_the_maps_by_keyboard_and_touch(visit):
+    tab = visit("morph-map.html", PHONE)
+    point = "document.querySelector('morph-map').state.point"
+    assert not tab.get_by_role("button", name="Play").is_visible()  # reduced motion
+    tab.get_by_role("button", name="Next").press("Enter")
+    assert tab.get_by_role("slider").get_attribute("aria-valuetext") == "half"
+    tab.get_by_role("slider").press("ArrowRight")
+    assert tab.get_by_role("slider").get_attribute("aria-valuetext") == "half → most"
+    tab.locator(".x-map").focus()
+    before = tab.evaluate(point)
+    for key in ("ArrowUp", "ArrowLeft", "ArrowDown", "ArrowRight"):
+        tab.keyboard.press(key)
+    walked = tab.evaluate(point)
+    tab.locator(".x-point").nth(before).tap(force=True)
+    settle(tab)
+    assert tab.evaluate(point) == before != walked
+    told = tab.get_by_role("status").inner_text()
+    kept = tab.locator(".x-numbers dd").first.inner_text()
+    assert told.startswith(f"half → most. Point {before + 1} of 60, a ")
+    assert f": {kept.split()[0]} of its 5 nearest" in told
+    assert tab.locator(".x-near .x-kept").count() == int(kept.split()[0])
+
+
+def test_play_goes_to_the_end_and_can_be_stopped(visit):
+    tab = visit("morph-map.html#morph.at=0.95", reduced_motion="no-preference")
+    tab.get_by_role("button", name="Play").click()
+    tab.wait_for_function("document.querySelector('morph-map').state.at === 1")
+    assert (
+        tab.locator(".x-numbers dd").nth(1).inner_text()
+        == f"{tab.evaluate('document.querySelector(`morph-map`).data.kept[2]'):.2f}"
+    )
+    tab.get_by_role("button", name="Play").click()
+    tab.get_by_role("button", name="Pause").click()
+    at = tab.evaluate("document.querySelector('morph-map').state.at")
+    tab.wait_for_timeout(200)
+    assert tab.evaluate("document.querySelector('morph-map').state.at") == at < 0.2
+
+
+ROWS = "tbody tr:visible"
+
+
+def test_the_ledger_is_a_table_that_can_be_searched_and_filtered(visit):
+    tab = visit("ledger.html")
+    assert tab.locator(ROWS).count() == 3
+    assert "3 of 3 claims. holds: 1, does not hold: 2" in tab.locator("[data-part=count]").inner_text()
+    tab.get_by_label("verdict").select_option("does not hold")
+    tab.get_by_label("source").select_option("Kumar (2025)")
+    settle(tab)
+    assert tab.locator(ROWS).count() == 1
+    assert tab.url.endswith("#ledger.source=Kumar+(2025)&ledger.verdict=does+not+hold") or "does" in tab.url
+    again = visit(tab.url.split("/book/")[1])
+    assert again.locator(ROWS).count() == 1
+    again.get_by_label("source").select_option("")
+    again.get_by_label("search").fill("Wide nets")
+    again.wait_for_timeout(100)
+    assert again.locator(ROWS).all_inner_texts()[0].startswith("Wide nets are best.")
+    settle(again)
+    assert again.get_by_role("status").inner_text().startswith("1 of 3 claims")
+    plain = visit("ledger.html", java_script_enabled=False)
+    assert plain.locator(ROWS).count() == 3
+    assert plain.locator("input, select").count() == 0
+
+
 def test_the_address_holds_what_a_reader_found(visit, home):
     tab = visit("all.html")
     tab.evaluate("document.querySelector('draw-digit').stroke([10, 4], [18, 24])")
@@ -613,7 +819,7 @@ def test_an_address_of_an_anchor_is_left_alone_and_nonsense_does_no_harm(visit):
     )
     assert bad.evaluate(STATE, "prune-yourself") == {"sparsity": 0.999, "method": "layer"}
     assert bad.evaluate(STATE, "draw-digit") | {"digit": 1} == {"digit": 1, "width": 4, "centre": True, "ink": ""}
-    assert bad.evaluate(STATE, "train-yourself")["width"] == 1
+    assert bad.evaluate(STATE, "train-yourself")["width"] == 2
 
 
 def test_going_back_to_the_start_clears_the_address(visit):
@@ -637,7 +843,7 @@ def test_with_javascript_the_tables_give_way_and_come_back_in_print(visit):
     tab = visit("all.html")
     assert tab.locator(".x-fallback:visible").count() == 0
     tab.emulate_media(media="print")
-    assert tab.locator(".x-fallback:visible").count() == 3
+    assert tab.locator(".x-fallback:visible").count() == len(NAMES)
     assert tab.locator(".x-body:visible").count() == 0
 
 
@@ -651,7 +857,7 @@ def test_pages_work_from_the_file_system_and_as_notebooks_show_them(visit, folde
 
 
 def test_an_output_works_when_a_notebook_puts_it_in_takes_it_out_and_puts_it_back(visit, shown):
-    tab = visit("train-yourself.html")
+    tab = visit("blank.html")
     tab.set_content('<!doctype html><title>Lab</title><body data-jp-theme-name="Light"><div id="out"></div>')
     insert = """html => { const out = document.getElementById("out"); out.innerHTML = html;
         for (const old of out.querySelectorAll("script")) { const s = document.createElement("script");

@@ -21,20 +21,13 @@
       this.nets = data.widths.map((width, i) => math.unpacked(this.features, width, nets, `net ${i}`));
       const pad = this.part("pad");
       this.strokes(pad, data.side, (_, to) => this.cover(to));
-      pad.addEventListener("keydown", (event) => this.press(event));
+      this.arrows(pad, ([right, down]) => this.change({ column: this.state.column + right, row: this.state.row + down }));
     }
 
     /** Put the middle of the patch to a place. */
     cover([x, y]) {
       const patch = this.state.patch || this.data.patch, half = (patch - 1) / 2;
       this.change({ patch, row: y - half, column: x - half });
-    }
-
-    press(event) {
-      const step = lowcap.ARROWS[event.key], { row, column } = this.state;
-      if (!step) return;
-      event.preventDefault();
-      this.change({ column: column + step[0], row: row + step[1] });
     }
 
     another() {
@@ -76,9 +69,9 @@
     draw() {
       const { digit, patch, row, column } = this.state, { pair } = this.data, pad = this.part("pad");
       const pen = this.paint(pad, this.corrupted(digit, digit + 1));
-      pen.globalAlpha = 1;
-      pen.strokeStyle = getComputedStyle(this).getPropertyValue("--x-orange");
-      if (patch) pen.strokeRect(column + 0.5, row + 0.5, patch - 1, patch - 1);
+      pen.globalAlpha = 0.3;
+      pen.fillStyle = this.colour("orange");
+      pen.fillRect(column, row, patch, patch);
       this.show({ what: `a test digit, a ${pair[this.labels[digit]]}` });
       this.texts = this.logits(digit, digit + 1).map(([logit], i) => this.answer(i, logit));
       this.form.classList.add("x-waiting");
@@ -97,8 +90,7 @@
       this.form.classList.remove("x-waiting");
       for (const name of ["noise", "patch"]) {
         const chart = this.chart(`${name} curve`);
-        chart.clear();
-        this.f1.forEach((f1, i) => chart.dot(state[name], f1, `x-dot x-s${i}`));
+        this.f1.forEach((f1, i) => chart.dot(state[name], Math.max(1 - f1, 0.005), `x-dot x-s${i}`)); // the axis has errors
       }
       this.f1.forEach((f1, i) => this.show({ [`f1 ${i}`]: f1.toFixed(3) }));
     }
@@ -115,8 +107,9 @@
     }
 
     save() {
-      const rows = this.data.widths.map((width, i) => [width, ...["noise", "clip", "patch", "row", "column", "seed"].map((name) => this.state[name]), this.f1[i]]);
-      this.download("corrupted.csv", ["width,noise,clip,patch,row,column,seed,f1", ...rows].join("\n"));
+      const { noise, clip, patch, row, column, seed } = this.state;
+      const rows = this.data.widths.map((width, i) => [width, noise, clip, patch, row, column, seed, this.f1[i]]);
+      this.downloadTable("corrupted.csv", [["width", "noise", "clip", "patch", "row", "column", "seed", "f1"], ...rows]);
     }
   });
 }

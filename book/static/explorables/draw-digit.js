@@ -20,25 +20,29 @@
       const [digits, nets] = await Promise.all([lowcap.parts(data.digits), lowcap.parts(data.nets)]);
       this.examples = Array.from(digits.labels, (label, i) => ({ label, pixels: digits.pixels.subarray(i * features, (i + 1) * features) }));
       this.nets = data.widths.map((width, i) => math.unpacked(features, width, nets, `net ${i}`));
-      this.brush = { x: data.side >> 1, y: data.side >> 2, down: false };
+      this.brush = { at: [data.side >> 1, data.side >> 2], down: false };
       const pad = this.part("pad");
       this.strokes(pad, data.side, (from, to) => this.stroke(from, to));
+      this.arrows(pad, (step) => this.moveBrush(step));
       pad.addEventListener("keydown", (event) => this.press(event));
       for (const name of ["focus", "blur"]) pad.addEventListener(name, () => ((this.brush.down = false), this.draw()));
     }
 
     /* Drawing */
 
-    press(event) {
-      const { brush } = this, step = lowcap.ARROWS[event.key];
-      if (![" ", "Enter", "Delete", "Backspace"].includes(event.key) && !step) return;
-      event.preventDefault();
-      if (event.key.length > 5 && !step) return this.clear();
-      const from = [brush.x, brush.y], to = from.map((v, i) => Math.min(this.data.side - 1, Math.max(0, v + (step?.[i] ?? 0))));
-      if (!step) brush.down = !brush.down;
-      [brush.x, brush.y] = to;
-      if (brush.down) this.stroke(from, to);
+    moveBrush(step) {
+      const from = this.brush.at, to = from.map((v, i) => Math.min(this.data.side - 1, Math.max(0, v + step[i])));
+      this.brush.at = to;
+      if (this.brush.down) this.stroke(from, to);
       this.draw();
+    }
+
+    press(event) {
+      if (["Delete", "Backspace"].includes(event.key)) return this.clear();
+      if (event.key !== " ") return;
+      event.preventDefault(); // the page stays where it is
+      this.brush.down = !this.brush.down;
+      this.moveBrush([0, 0]);
     }
 
     clear() {
@@ -88,12 +92,13 @@
       const own = (this.own = this.answers[data.widths.indexOf(state.width)]), pad = this.part("pad");
       const pen = this.paint(pad, drawn);
       if (pad.matches(":focus-visible")) {
-        pen.fillStyle = getComputedStyle(this).getPropertyValue(this.brush.down ? "--x-orange" : "--x-blue");
-        pen.fillRect(this.brush.x, this.brush.y, 1, 1);
+        pen.globalAlpha = 1;
+        pen.fillStyle = this.colour(this.brush.down ? "orange" : "blue");
+        pen.fillRect(...this.brush.at, 1, 1);
       }
       this.paint(this.part("seen"), seen);
       const map = math.saliency(own.net, own.hidden);
-      this.paint(this.part("map"), map, lowcap.largest(map), ["orange", "blue"]);
+      this.paint(this.part("map"), map, lowcap.largest(map), "blue");
       this.paint(this.part("veil"), seen, 2);
       this.drawUnits(own);
     }
@@ -102,15 +107,14 @@
     drawUnits({ net, shares, logit }) {
       const sum = (units) => units.reduce((total, u) => total + shares[u], 0), all = [...shares.keys()];
       const listed = all.toSorted((a, b) => Math.abs(shares[b]) - Math.abs(shares[a])).slice(0, SHOWN);
-      const most = Math.abs(shares[listed[0]]) || 1, rest = net.width - listed.length;
+      const most = Math.abs(shares[listed[0]]) || 1, largest = lowcap.largest(net.wIn), rest = net.width - listed.length;
       const others = rest ? ` (of it ${signed(sum(all) - sum(listed))} from ${rest} that are not shown)` : "";
       this.show({ sum: `${lowcap.neurons(net.width)} add${net.width > 1 ? "" : "s"} ${signed(sum(all))}${others}, the network ${signed(net.bOut[0])} of its own: `
         + `${signed(logit)}, so it says ${this.data.pair[Number(logit > 0)]}. Its F1 on the test digits, from the run: ${this.data.f1[this.nets.indexOf(net)].toFixed(3)}.` });
       this.part("units").replaceChildren(...listed.map((u) => {
-        const item = lowcap.element("li"), canvas = lowcap.element("canvas", { className: "x-picture", ariaHidden: "true" });
-        this.paintUnit(canvas, net, u, 0.7 * lowcap.largest(net.wIn));
-        const bar = lowcap.element("span", { className: `x-share ${shares[u] < 0 ? "x-low" : ""}`, style: `--x-size: ${Math.abs(shares[u]) / most}` });
-        item.append(canvas, bar, shares[u] ? signed(shares[u]) : "silent");
+        const item = lowcap.element("li", { style: `--x-size: ${Math.abs(shares[u]) / most}` });
+        const bar = lowcap.element("span", { className: shares[u] < 0 ? "x-share x-low" : "x-share" });
+        item.append(this.unit(net, u, 0.7 * largest), bar, shares[u] ? signed(shares[u]) : "silent");
         return item;
       }));
     }
@@ -130,24 +134,22 @@
 
   /** As MNIST was made: scaled to fit a box (of 20 pixels), then the centre of mass moved to the middle. */
   function centred(image, side, box) {
-    const lit = [...image.keys()].filter((i) => image[i] > 0), columns = lit.map((i) => i % side);
+    const lit = [...image.keys()].filter((i) => image[i]), axes = [lit.map((i) => i % side), lit.map((i) => Math.floor(i / side))];
     if (!lit.length) return image;
-    const left = Math.min(...columns), wide = Math.max(...columns) - left + 1;
-    const top = Math.floor(lit[0] / side), high = Math.floor(lit.at(-1) / side) - top + 1;
-    const scale = box / Math.max(wide, high), w = Math.round(wide * scale), t = Math.round(high * scale), small = new Float32Array(w * t);
-    const at = (x, y) => (x >= left && x < left + wide && y >= top && y < top + high ? image[y * side + x] : 0);
-    let mass = 0, sumX = 0, sumY = 0;
-    for (let i = 0; i < w * t; i++) {
-      const x = left + ((i % w) + 0.5) / scale - 0.5, y = top + (Math.floor(i / w) + 0.5) / scale - 0.5;
+    const mass = lit.reduce((sum, i) => sum + image[i], 0), low = axes.map((places) => Math.min(...places));
+    const size = axes.map((places, a) => Math.max(...places) - low[a] + 1), scale = box / Math.max(...size);
+    const shift = axes.map((places, a) => { // of the scaled box, in whole pixels; it stays in the image
+      const mean = places.reduce((sum, place, k) => sum + image[lit[k]] * (place - low[a] + 0.5), 0) / mass;
+      return Math.max(0, Math.min(side - Math.round(size[a] * scale), Math.round(side / 2 - mean * scale)));
+    });
+    const at = (x, y) => (Math.min(x, y) >= 0 && Math.max(x, y) < side ? image[y * side + x] : 0);
+    return Float32Array.from(image, (_, i) => {
+      const [x, y] = [i % side, Math.floor(i / side)].map((place, a) => {
+        const inside = place - shift[a] >= 0 && place - shift[a] < Math.round(size[a] * scale);
+        return inside ? low[a] + (place - shift[a] + 0.5) / scale - 0.5 : -2;
+      });
       const a = Math.floor(x), b = Math.floor(y), u = x - a, v = y - b;
-      small[i] = (1 - v) * ((1 - u) * at(a, b) + u * at(a + 1, b)) + v * ((1 - u) * at(a, b + 1) + u * at(a + 1, b + 1));
-      mass += small[i];
-      sumX += small[i] * (i % w);
-      sumY += small[i] * Math.floor(i / w);
-    }
-    const place = (sum, size) => Math.max(0, Math.min(side - size, Math.round(side / 2 - sum / mass - 0.5)));
-    const dx = place(sumX, w), dy = place(sumY, t), out = new Float32Array(side * side);
-    small.forEach((v, i) => (out[(Math.floor(i / w) + dy) * side + (i % w) + dx] = v));
-    return out;
+      return (1 - v) * ((1 - u) * at(a, b) + u * at(a + 1, b)) + v * ((1 - u) * at(a, b + 1) + u * at(a + 1, b + 1));
+    });
   }
 }

@@ -12,15 +12,15 @@
     }
 
     async load() {
-      const { data } = this, [{ pixels, labels }, maps] = await Promise.all([lowcap.parts(data.digits), lowcap.parts(data.maps)]);
+      const { data } = this, [{ pixels, labels, shade }, maps] = await Promise.all([lowcap.parts(data.digits), lowcap.parts(data.maps)]);
       const features = data.side ** 2, map = this.part("map");
       this.labels = labels;
       this.images = Array.from(labels, (_, i) => Float32Array.from(pixels.subarray(i * features, (i + 1) * features), (v) => v / data.top));
       this.maps = data.conditions.map((_, i) => maps[`map ${i}`]);
       this.points = Array.from(labels, (label, i) =>
-        lowcap.svg("path", { class: `x-point x-class${label}`, d: SHAPES[label], style: `--x-at: ${this.maps[0][2 * i + 1] / 100}` }));
+        lowcap.svg("path", { class: `x-point x-class${label}`, d: SHAPES[label], style: `--x-at: ${shade[i] / 255}` }));
       map.append(...this.points);
-      map.addEventListener("keydown", (event) => this.press(event));
+      this.arrows(map, (step) => this.walk(step));
       this.strokes(map, 100, (_, [x, y]) => this.change({ point: this.nearest(x + 0.5, y + 0.5)[0] }));
       this.part("play").hidden = this.calm.matches;
     }
@@ -45,15 +45,12 @@
       return this.nearest(places[2 * point], places[2 * point + 1], places).filter((i) => i !== point).slice(0, this.data.k);
     }
 
-    /** Arrow keys go to the nearest point on that side. */
-    press(event) {
-      const step = lowcap.ARROWS[event.key], { places } = this.seen, { point } = this.state;
-      if (!step) return;
-      event.preventDefault();
-      const [x, y] = [places[2 * point], places[2 * point + 1]];
+    /** Go to the nearest point on one side, within 45 degrees. */
+    walk([right, down]) {
+      const { places } = this.seen, { point } = this.state, x = places[2 * point], y = places[2 * point + 1];
       const ahead = (i) => {
-        const along = (places[2 * i] - x) * step[0] + (places[2 * i + 1] - y) * step[1];
-        return along > 0 && along >= 0.7 * Math.hypot(places[2 * i] - x, places[2 * i + 1] - y); // within 45 degrees
+        const dx = places[2 * i] - x, dy = places[2 * i + 1] - y, along = dx * right + dy * down;
+        return along > 0 && along >= 0.7 * Math.hypot(dx, dy);
       };
       this.change({ point: this.nearest(x, y).find(ahead) ?? point });
     }
@@ -89,10 +86,11 @@
       const kept = near.filter((i) => before.includes(i)).length;
       this.seen = { places, words, kept };
       this.points.forEach((node, i) => {
-        node.setAttribute("transform", `translate(${places[2 * i].toFixed(2)} ${places[2 * i + 1].toFixed(2)})`);
+        node.setAttribute("transform", `translate(${places[2 * i]} ${places[2 * i + 1]}) scale(${i === point ? 1.6 : 1})`);
         node.classList.toggle("x-near", before.includes(i));
         node.classList.toggle("x-chosen", i === point);
       });
+      this.part("map").append(this.points[point]); // on top
       this.show({
         "text at": words, play: this.playing ? "Pause" : "Play", kept: `${kept} of ${data.k}`,
         all: on === null ? "–" : data.kept[on].toFixed(2), what: `the chosen digit, a ${data.pair[this.labels[point]]}`,
@@ -106,9 +104,9 @@
     }
 
     save() {
-      const rows = this.maps.flatMap((map, c) => Array.from(this.labels, (label, i) =>
-        [this.data.conditions[c], i, this.data.pair[label], map[2 * i].toFixed(3), map[2 * i + 1].toFixed(3)].join(",")));
-      this.download("maps.csv", ["condition,point,digit,x,y", ...rows].join("\n"));
+      const { conditions, pair } = this.data;
+      const rows = this.maps.flatMap((map, c) => Array.from(this.labels, (label, i) => [conditions[c], i, pair[label], map[2 * i], map[2 * i + 1]]));
+      this.downloadTable("maps.csv", [["condition", "point", "digit", "x", "y"], ...rows]);
     }
   });
 }

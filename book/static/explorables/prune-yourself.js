@@ -47,10 +47,8 @@
       const joined = wOut.filter((w, u) => w && wIn.some((v, i) => v && i % width === u)).length;
       this.seen = { net, level, f1, left, all };
       this.show({ left: `${left} of ${all}`, f1: f1.toFixed(4), joined: `${joined} of ${width}` });
-      this.paintFields(net, 0.7 * this.largest, this.dense.wOut);
-      const curve = this.chart("curve");
-      curve.clear();
-      curve.dot(level, f1);
+      this.units(net, 0.7 * this.largest, this.dense.wOut);
+      this.chart("curve").dot(level, f1);
       this.drawHistogram(net);
       this.scoreOthers();
     }
@@ -82,7 +80,6 @@
         gone[bin]++;
         threshold = Math.max(threshold, Math.abs(w));
       });
-      chart.clear();
       for (let i = 0; i < BINS; i++) {
         chart.bar(i * wide, (i + 1) * wide, 0, gone[i], "x-gone");
         chart.bar(i * wide, (i + 1) * wide, gone[i], gone[i] + kept[i], "x-kept");

@@ -124,14 +124,13 @@ function lowcapTrainer(build, report) {
       this.show({ go: this.busy ? "Stop" : "Train" });
       for (const name of ["f1", "loss"]) {
         const chart = this.chart(`${name} curve`);
-        chart.clear();
         for (const { points } of runs)
           chart.line(points.filter((p) => p.step).map((p) => [p.step, p[name]]), points === run.points ? "x-now" : "x-past");
         if (end?.step) chart.dot(end.step, end[name]);
       }
       const net = (this.net = math.start(features, run?.weights ? run.settings.width : state.width, state.seed));
       if (run?.weights) net.all.set(run.weights);
-      this.paintFields(net);
+      this.units(net);
       if (!end) return;
       const epochs = (end.step * (run.settings.batch || this.data.n)) / this.data.n;
       this.show({ step: end.step.toLocaleString("en"), f1: end.f1.toFixed(3), loss: end.loss.toFixed(3), speed: end.step ? Math.round(epochs / run.seconds) : "–" });
@@ -139,12 +138,6 @@ function lowcapTrainer(build, report) {
 
     save() {
       this.downloadNetwork(this.net);
-    }
-
-    saveCurves() {
-      const rows = this.runs.flatMap(({ settings: { width, rate, batch, seed }, points }) =>
-        points.map((p) => [width, rate, batch || "all", seed, p.step, p.f1, p.loss].join(",")));
-      this.download("curves.csv", ["width,rate,batch,seed,step,f1,loss", ...rows].join("\n"));
     }
   });
 }
