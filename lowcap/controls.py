@@ -27,7 +27,7 @@ def form(*parts: str) -> str:
 
 
 def tag(name: str, content: str = "", /, **attributes: Any) -> str:
-    """An element; an attribute that is True stands alone, False leaves it out; `class_` is `class`, other `_` are `-`."""
+    """An element; an attribute that is True stands alone, False leaves it out; `class_` is `class`, `_` is `-`."""
     given = {key.rstrip("_").replace("_", "-"): value for key, value in attributes.items() if value is not False}
     written = "".join(f" {key}" if value is True else f' {key}="{escape(str(value))}"' for key, value in given.items())
     return f"<{name}{written}>" if name == "input" else f"<{name}{written}>{content}</{name}>"

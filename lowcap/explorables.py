@@ -96,7 +96,7 @@ def train_yourself(
     text = f"F1 on {len(small.y_test)} test digits by the published protocol, from the run that made this page."
     width = min((w for w in widths if w > 1), default=widths[0])
     begin = {"width": width, "rate": 0.1, "batch": 128, "steps": 1000, "seed": 1}
-    data = _about(task, "train", text, begin) | {"digits": digits.reference, "top": SHADES, "n": len(small.y_train)}
+    data = _about(task, "train", text, begin) | {"blobs": [digits.reference], "top": SHADES, "n": len(small.y_train)}
     data["published"] = {"rate": PUBLISHED.lr, "steps": PUBLISHED.epochs, "starts": starts, "at": at, "curves": curves}
     form = forms.train(widths, data["n"], data["published"])
     shown = median["f1"][[at[-1]]].set_axis([f"F1 after {at[-1]} steps"], axis=1)
@@ -140,7 +140,7 @@ def prune_yourself(
     digits = Blob.of({"pixels": ("u1", shades(task.x_test, top_of(task))), "labels": ("u1", task.y_test)})
     text = f"F1 on the {len(task.y_test):,} test digits by sparsity, from the run that made this page."
     data = _about(task, "prune", text, {"sparsity": forms.AS_RUN, "method": "layer"})
-    data |= {"digits": digits.reference, "nets": nets.reference, "width": dense.widths[0], "curves": curves}
+    data |= {"blobs": [digits.reference, nets.reference], "width": dense.widths[0], "curves": curves}
     data |= {
         "tuned": [float(level) for level in tuned],
         "methods": {k: v for k, v in forms.METHODS.items() if curves[k]},
@@ -174,7 +174,7 @@ def draw_digit(population: Population, task: Task, *, n_examples: int = 12, fron
     text = f"F1 of the networks on the {len(task.y_test):,} test digits, from the run that made this page."
     width = max((w for w in nets.widths if w <= 4), default=nets.widths[0])
     data = _about(task, "draw", text, {"digit": 1, "width": width, "centre": True, "ink": ""})
-    data |= {"digits": examples.reference, "nets": blob.reference, "widths": nets.widths}
+    data |= {"blobs": [examples.reference, blob.reference], "widths": nets.widths}
     data |= {"f1": scores["f1"].round(4).tolist(), "box": 20 if data["side"] == 28 else data["side"]}
     form = forms.draw(task.classes, nets.widths)
     shown = scores[["width", "f1"]].set_axis(["hidden neurons", "F1"], axis=1).set_index("hidden neurons").round(3)
@@ -185,7 +185,7 @@ def corrupt_it(population: Population, task: Task, sigma: float, patch: int, *, 
     """Let the reader corrupt test digits of a pair, and have the first network of each width answer (of six, at most).
 
     It begins with noise of the standard deviation `sigma`; `patch` is the side, of 28 pixels, that a patch has when it
-    is first put down. The run's own scores, on the same digits, are those of `corruption.corrupt` at its usual severities.
+    is first put down. The run's own scores, on the same digits, are those of `corruption.corrupt`.
     """
     picked = [population.widths.index(width) for width in sorted(set(population.widths))][-6:]
     nets = rounded(population.select(picked))
@@ -207,7 +207,7 @@ def corrupt_it(population: Population, task: Task, sigma: float, patch: int, *, 
         "column": side // 3,
         "seed": 1,
     }
-    data = _about(task, "corrupt", text, begin) | {"digits": digits.reference, "nets": blob.reference}
+    data = _about(task, "corrupt", text, begin) | {"blobs": [digits.reference, blob.reference]}
     data |= {"widths": nets.widths, "patch": patch_side(patch, x.shape[1]), "curves": curves}
     shown = {"clean": scores["clipped"].loc[0], f"noise, σ = {sigma:g}": scores["clipped"].loc[sigma]}
     shown |= {f"patch of {size}": row for size, row in scores["patch"].iloc[1::2].iterrows()}
@@ -251,7 +251,7 @@ def morph_map(
     text = f"Share of the {k} nearest neighbours in the first map that are among the {k} nearest in each map."
     ways = {name: [conditions.index(c) for c in path] for name, path in paths.items()}
     data = _about(task, "morph", text, {"at": 0.0, "to": next(iter(paths)), "point": 0})
-    data |= {"digits": digits.reference, "maps": blob.reference, "conditions": conditions, "paths": ways}
+    data |= {"blobs": [digits.reference, blob.reference], "conditions": conditions, "paths": ways}
     data |= {"k": k, "kept": [round(share, 4) for share in kept]}
     table = pd.DataFrame({"neighbours kept": kept}, index=pd.Index(conditions, name="map")).round(2)
     show(

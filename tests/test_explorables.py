@@ -183,9 +183,9 @@ def test_for_the_site_code_goes_and_data_become_files_that_are_shared(shown, tmp
     for html, name in ((draw, "draw-digit"), (learn, "train-yourself")):
         assert "data-library" not in html
         assert "data-blob" not in html
-        assert data_of(shown, name)["digits"]["name"] in html
+        assert data_of(shown, name)["blobs"][0]["name"] in html
         text = (tmp_path / assets.STATIC / f"{data_of(shown, name)['digits']['name']}.js").read_text()
-        assert text.startswith(f'lowcap.put("{data_of(shown, name)["digits"]["name"]}", "')
+        assert text.startswith(f'lowcap.put("{data_of(shown, name)["blobs"][0]["name"]}", "')
     front = tmp_path / "book" / "_generated"
     assert [path.name for path in front.iterdir()] == ["draw-digit.md"]
     assert draw in (front / "draw-digit.md").read_text()
@@ -437,7 +437,8 @@ def corrupted(bench, **state):
     """What the page makes of the test digits: images and logits, whole, and the F1 that it shows."""
     return bench(
         """state => { const e = find("corrupt-it"), n = e.labels.length; e.state = { ...e.state, ...state };
-        const logits = e.logits(0, n); return { images: e.corrupted(0, n), logits, f1: logits.map(l => m.f1(l, e.labels)) } }""",
+        const logits = e.logits(0, n), f1 = logits.map(l => m.f1(l, e.labels));
+        return { images: e.corrupted(0, n), logits, f1 } }""",
         {"noise": 0, "patch": 0, "row": 8, "column": 9, "clip": True, "seed": 1} | state,
     )
 
@@ -482,7 +483,7 @@ def test_noise_is_normal_independent_repeatable_and_only_clipped_when_asked(benc
 def test_scores_under_the_pages_noise_are_near_those_under_the_runs(bench, shown):
     live = corrupted(bench, noise=0.3)["f1"]
     run = [dict(curve)[0.3] for curve in data_of(shown, "corrupt-it")["curves"]["clipped"]]
-    assert np.abs(np.array(live) - run).max() < 0.06  # another draw, on 240 digits
+    assert np.abs(np.array(live) - run)[2:].max() < 0.02  # another draw; the two narrowest hardly work on these digits
     assert live != run
 
 
@@ -494,11 +495,13 @@ def test_maps_and_neighbours_on_the_page_are_those_of_the_run(bench, shown):
         own = found[found["condition"] == name][["x", "y"]].to_numpy() * [1, -1]
         assert procrustes(places.astype(float), own) < 1e-6
         assert np.corrcoef(places[:, 0], own[:, 0])[0, 1] > 0.99999
-        assert (places >= 0).all() and (places[:, 0] <= 100).all()
+        assert places.min() >= 0
+        assert places[:, 0].max() <= 100
     kept = bench(
-        """() => { const e = find("morph-map"), n = e.labels.length, near = map => Array.from({ length: n }, (_, i) => e.neighbours(i, map));
-        const first = near(e.maps[0]), share = map => near(map).map((all, i) => all.filter(j => first[i].includes(j)).length / e.data.k);
-        return e.maps.map(map => share(map).reduce((a, b) => a + b) / n) }"""
+        """() => { const e = find("morph-map"), n = e.labels.length;
+        const near = map => Array.from({ length: n }, (_, i) => e.neighbours(i, map)), first = near(e.maps[0]);
+        const kept = map => near(map).flatMap((all, i) => all.filter(j => first[i].includes(j))).length;
+        return e.maps.map(map => kept(map) / n / e.data.k) }"""
     )
     assert kept == pytest.approx(data["kept"], abs=0.01)  # places are rounded to 16 bits
     assert kept[0] == data["kept"][0] == 1
@@ -715,7 +718,8 @@ def test_corrupt_by_keyboard_alone_and_hear_of_it_once_all_is_computed(visit):
     tab.get_by_label("noise, its standard deviation σ").focus()
     tab.keyboard.press("Home")
     tab.get_by_label("keep pixels between 0 and 1").press("Space")
-    tab.wait_for_function("document.querySelector('.x-status').textContent")
+    tab.wait_for_function("document.querySelector('.x-status').textContent.startsWith('Noise 0, ')")
+    settle(tab)
     said, live = tab.get_by_role("status").inner_text(), tab.evaluate(f"{CORRUPT}.f1.map(f1 => f1.toFixed(3))")
     assert said.startswith("Noise 0, a patch of 1 by 1 pixels at row 10, column 10. 1 neuron: ")
     assert re.findall(r"F1 ([\d.]+\d)", said) == live == tab.locator(".x-answers b").all_inner_texts()
@@ -739,7 +743,11 @@ def test_walk_through_the_maps_by_keyboard_and_touch(visit):
     for key in ("ArrowUp", "ArrowLeft", "ArrowDown", "ArrowRight"):
         tab.keyboard.press(key)
     walked = tab.evaluate(point)
-    tab.locator(".x-point").nth(before).tap(force=True)
+    box = "(box => [box.x + box.width / 2, box.y + box.height / 2])"
+    tab.locator(".x-map").scroll_into_view_if_needed()
+    tab.touchscreen.tap(
+        *tab.evaluate(f"{box}(document.querySelector('morph-map').points[{before}].getBoundingClientRect())")
+    )
     settle(tab)
     assert tab.evaluate(point) == before != walked
     told = tab.get_by_role("status").inner_text()
@@ -770,7 +778,7 @@ ROWS = "tbody tr:visible"
 def test_the_ledger_is_a_table_that_can_be_searched_and_filtered(visit):
     tab = visit("ledger.html")
     assert tab.locator(ROWS).count() == 3
-    assert "3 of 3 claims. holds: 1, does not hold: 2" in tab.locator("[data-part=count]").inner_text()
+    assert "3 of 3 claims. does not hold: 2, holds: 1" in tab.locator("[data-part=count]").inner_text()
     tab.get_by_label("verdict").select_option("does not hold")
     tab.get_by_label("source").select_option("Kumar (2025)")
     settle(tab)
@@ -778,6 +786,7 @@ def test_the_ledger_is_a_table_that_can_be_searched_and_filtered(visit):
     assert tab.url.endswith("#ledger.source=Kumar+(2025)&ledger.verdict=does+not+hold") or "does" in tab.url
     again = visit(tab.url.split("/book/")[1])
     assert again.locator(ROWS).count() == 1
+    assert violations(again, "claim-ledger") == []
     again.get_by_label("source").select_option("")
     again.get_by_label("search").fill("Wide nets")
     again.wait_for_timeout(100)
@@ -792,7 +801,7 @@ def test_the_ledger_is_a_table_that_can_be_searched_and_filtered(visit):
 def test_the_address_holds_what_a_reader_found(visit, home):
     tab = visit("all.html")
     tab.evaluate("document.querySelector('draw-digit').stroke([10, 4], [18, 24])")
-    tab.get_by_label("24 neurons").check()
+    tab.get_by_role("radio", name="24 neurons").check()
     settle(tab)
     tab.get_by_role("button", name="95 %", exact=True).click()
     settle(tab)
@@ -874,16 +883,21 @@ def test_an_output_works_when_a_notebook_puts_it_in_takes_it_out_and_puts_it_bac
     assert "prune." not in tab.url
 
 
+def violations(tab, context):
+    """All that axe finds, of whatever weight."""
+    from axe_playwright_python.sync_playwright import Axe
+
+    found = Axe().run(tab, context=context, options={"preload": False}).response["violations"]
+    return [f"{v['id']}: {v['nodes'][0]['html'][:200]} {v['nodes'][0]['failureSummary']}" for v in found]
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [WIDE, PHONE])
 def test_axe_finds_nothing_and_nothing_scrolls_sideways(visit, width, scheme):
-    from axe_playwright_python.sync_playwright import Axe
-
     tab = visit("all.html", width, scheme)
     tab.get_by_role("button", name="95 %", exact=True).click()
     settle(tab)
-    found = Axe().run(tab, context=".explorable", options={"preload": False}).response["violations"]
-    assert [f"{v['id']}: {v['nodes'][0]['html'][:200]} {v['nodes'][0]['failureSummary']}" for v in found] == []
+    assert violations(tab, ".explorable") == []
     assert tab.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth") <= 0
 
 

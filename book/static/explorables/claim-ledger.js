@@ -2,7 +2,7 @@
 "use strict";
 
 lowcap.define("claim-ledger", class extends lowcap.Explorable {
-  async load() {
+  load() {
     this.claims = Array.from(this.querySelectorAll("tbody tr"), (row) => {
       const [, source, verdict] = Array.from(row.cells, (cell) => cell.textContent.trim());
       return { row, source, verdict: verdict.replace(/^\S+ | \(this run\)$/g, ""), text: row.textContent.toLowerCase() };

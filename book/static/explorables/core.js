@@ -72,7 +72,7 @@ lowcap.math = lowcapNetwork();
   }
 
   lowcap.Explorable = class extends HTMLElement {
-    /* A subclass has `async load()`, its data; `draw()`, everything anew; `says()`, the state in a sentence. It may
+    /* A subclass has `load(parts)`, which gets all parts of its blobs; `draw()`, everything anew; `says()`, the state in a sentence. It may
        have `fits(state)`, which mends values that no control looks after. Its buttons call its methods by name. */
 
     async connectedCallback() {
@@ -84,9 +84,10 @@ lowcap.math = lowcapNetwork();
       this.calm = matchMedia("(prefers-reduced-motion: reduce)");
       const wanted = this.addressed();
       if (!wanted) await this.near();
-      await this.load();
+      this.features = this.data.side ** 2;
+      this.load(Object.assign({}, ...(await Promise.all((this.data.blobs ?? []).map(lowcap.parts)))));
       this.state = this.fits({ ...this.data.starts, ...this.remembered() });
-      this.append(this.form);
+      this.querySelector("template").replaceWith(this.form);
       this.classList.add("x-live");
       this.refresh();
       this.listen();

@@ -13,13 +13,11 @@
       return fit;
     }
 
-    async load() {
-      const { data } = this, [digits, nets] = await Promise.all([lowcap.parts(data.digits), lowcap.parts(data.nets)]);
-      this.features = data.side ** 2;
-      this.labels = digits.labels;
-      this.pixels = Float32Array.from(digits.pixels, (v) => v / data.top);
-      this.nets = data.widths.map((width, i) => math.unpacked(this.features, width, nets, `net ${i}`));
-      const pad = this.part("pad");
+    load(parts) {
+      const { data } = this, pad = this.part("pad");
+      this.labels = parts.labels;
+      this.pixels = Float32Array.from(parts.pixels, (v) => v / data.top);
+      this.nets = data.widths.map((width, i) => math.unpacked(this.features, width, parts, `net ${i}`));
       this.strokes(pad, data.side, (_, to) => this.cover(to));
       this.arrows(pad, ([right, down]) => this.change({ column: this.state.column + right, row: this.state.row + down }));
     }

@@ -15,11 +15,10 @@
       return fit;
     }
 
-    async load() {
-      const { data } = this, features = (this.features = data.side ** 2);
-      const [digits, nets] = await Promise.all([lowcap.parts(data.digits), lowcap.parts(data.nets)]);
-      this.examples = Array.from(digits.labels, (label, i) => ({ label, pixels: digits.pixels.subarray(i * features, (i + 1) * features) }));
-      this.nets = data.widths.map((width, i) => math.unpacked(features, width, nets, `net ${i}`));
+    load(parts) {
+      const { data, features } = this;
+      this.examples = Array.from(parts.labels, (label, i) => ({ label, pixels: parts.pixels.subarray(i * features, (i + 1) * features) }));
+      this.nets = data.widths.map((width, i) => math.unpacked(features, width, parts, `net ${i}`));
       this.brush = { at: [data.side >> 1, data.side >> 2], down: false };
       const pad = this.part("pad");
       this.strokes(pad, data.side, (from, to) => this.stroke(from, to));

@@ -11,9 +11,8 @@
       return { ...fit, point: fit.point in this.labels ? fit.point : 0 };
     }
 
-    async load() {
-      const { data } = this, [{ pixels, labels, shade }, maps] = await Promise.all([lowcap.parts(data.digits), lowcap.parts(data.maps)]);
-      const features = data.side ** 2, map = this.part("map");
+    load({ pixels, labels, shade, ...maps }) {
+      const { data, features } = this, map = this.part("map");
       this.labels = labels;
       this.images = Array.from(labels, (_, i) => Float32Array.from(pixels.subarray(i * features, (i + 1) * features), (v) => v / data.top));
       this.maps = data.conditions.map((_, i) => maps[`map ${i}`]);

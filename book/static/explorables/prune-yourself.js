@@ -8,18 +8,17 @@
   const counted = (weights) => weights.reduce((n, w) => n + (w !== 0), 0);
 
   lowcap.define("prune-yourself", class extends lowcap.Explorable {
-    async load() {
-      const { data } = this, features = data.side ** 2;
-      const [digits, nets] = await Promise.all([lowcap.parts(data.digits), lowcap.parts(data.nets)]);
-      this.images = math.images(digits.pixels, features, data.top);
-      this.labels = digits.labels;
-      this.dense = math.unpacked(features, data.width, nets, "dense");
+    load(parts) {
+      const { data, features } = this;
+      this.images = math.images(parts.pixels, features, data.top);
+      this.labels = parts.labels;
+      this.dense = math.unpacked(features, data.width, parts, "dense");
       this.largest = lowcap.largest(this.dense.wIn);
       const order = (scope, seed) => math.ranking(this.dense, scope, seed), first = order("first");
       this.orders = { first, network: order("network"), layer: order("layer"), random: order("first", 0), tuned: first };
       this.tuned = data.tuned.map((level, i) => {
         const pruned = math.pruned(this.dense, first, level);
-        return math.unpacked(features, data.width, nets, `tuned ${i}`, (place) => pruned.wIn[place] === 0);
+        return math.unpacked(features, data.width, parts, `tuned ${i}`, (place) => pruned.wIn[place] === 0);
       });
     }
 

@@ -46,9 +46,8 @@ function lowcapTrainer(build, report) {
       return { ...fit, seed: Math.min(9999, Math.max(1, Math.round(fit.seed))) };
     }
 
-    async load() {
-      const { pixels, labels } = await lowcap.parts(this.data.digits), { side, top, n } = this.data;
-      this.features = side ** 2;
+    load({ pixels, labels }) {
+      const { top, n } = this.data;
       this.digits = { pixels, labels, features: this.features, top, n };
       this.runs = [];
     }
