@@ -203,9 +203,11 @@ def test_all_mathematics_is_set(visits, site):
 
 def test_explorables_are_on_the_front_page_and_in_chapters(browser, site):
     for page, names in {
-        "index": ["draw-digit"],
+        "index": ["draw-digit", "claim-ledger"],
         "02-capacity": ["train-yourself", "draw-digit"],
         "03-magnitude": ["prune-yourself"],
+        "06-geometry": ["morph-map"],
+        "08-robustness": ["corrupt-it"],
     }.items():
         with browser.new_context(reduced_motion="reduce") as context:
             tab = context.new_page()
