@@ -4,6 +4,7 @@
 #   make book                   execute what has changed, check it, build the pages: _build/html/index.html
 #   make book DATASET=mnist     insist on MNIST instead of falling back on the bundled digits
 #   make book ALL=1             execute every chapter again; CHAPTER=02-capacity only that one; FAST=1 a quick look
+#   make book PDF=1             make the paper as a PDF too, _build/html/lowcap.pdf; needs Chromium or Chrome
 #   make test                   all tests; ARGS="-k parameters" for some of them
 #   make lint                   style, format, types, notebooks without outputs
 #   make bench                  speed of the training core against others; JSON=PATH writes the figures down
@@ -21,7 +22,7 @@ CANDIDATES := $(or $(PYTHON),python3 python3.14 python3.13 python3.12 python3.11
 NOTEBOOKS := $(wildcard book/*.ipynb)
 STRIP_KEYS := metadata.papermill cell.metadata.papermill
 
-BUILD_ARGS := $(if $(DATASET),--dataset '$(DATASET)') $(if $(ALL),--all) $(if $(FAST),--fast) \
+BUILD_ARGS := $(if $(DATASET),--dataset '$(DATASET)') $(if $(ALL),--all) $(if $(FAST),--fast) $(if $(PDF),--pdf) \
               $(if $(OUTPUT),--output '$(OUTPUT)') $(foreach chapter,$(CHAPTER),--chapter '$(chapter)')
 
 .PHONY: help setup book test lint bench clean
