@@ -36,6 +36,10 @@ def build(
     output: Output = Path("_build"),
     fast: Annotated[bool, typer.Option("--fast", help="Few networks and seeds: a quick look only.")] = False,
     limit: Limit = 3600,
+    pdf: Annotated[bool, typer.Option("--pdf", help="Make lowcap.pdf too; needs Chromium or Chrome.")] = False,
+    browser: Annotated[
+        str | None, typer.Option(help="Prints it.  [default: LOWCAP_BROWSER, or one on the PATH]", metavar="PATH")
+    ] = None,
 ) -> None:
     """Execute what has changed, check it, build the pages.
 
@@ -45,7 +49,7 @@ def build(
     from lowcap.book.source import find_root
 
     again = ("*",) if everything else tuple(chapter or ())
-    book.build(find_root(Path.cwd()), book.Options(dataset, again, output, fast, limit))
+    book.build(find_root(Path.cwd()), book.Options(dataset, again, output, fast, limit, pdf, browser))
 
 
 @app.command()

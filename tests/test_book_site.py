@@ -1,6 +1,7 @@
 """The finished site: nothing from other hosts, no dead link, swapped in one move."""
 
 import os
+import re
 
 import nbformat
 import numpy as np
@@ -116,9 +117,13 @@ def test_figures_become_lighter_and_look_the_same(tmp_path, rng):
     pixels = colours[rng.integers(0, 300, (200, 200))]
     Image.fromarray(pixels).save(figure)
     Image.fromarray(pixels // 2).save(veil)
-    before = figure.stat().st_size, veil.read_bytes()
+    before, picture = (figure.stat().st_size, veil.read_bytes()), tmp_path / "_images" / "figure.webp"
+    page(tmp_path, '<a href="../_images/figure.png"><img src="../_images/figure.png"></a><img src="_images/veil.png">')
     site.tidy(tmp_path)
-    assert figure.stat().st_size < before[0]
+    assert picture.stat().st_size < 0.8 * before[0]
+    assert not figure.exists()
+    links = re.findall('(?:href|src)="([^"]*)"', (tmp_path / "index.html").read_text())
+    assert links == ["../_images/figure.webp", "../_images/figure.webp", "_images/veil.png"]
     assert veil.read_bytes() == before[1]
-    with Image.open(figure) as now:
+    with Image.open(picture) as now:
         assert np.abs(np.asarray(now.convert("RGB")).astype(int) - pixels[..., :3]).max() <= 30

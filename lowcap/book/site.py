@@ -15,7 +15,7 @@ import nbformat
 from nbformat import NotebookNode
 from PIL import Image
 
-from lowcap.book import icons
+from lowcap.book import icons, sheets
 from lowcap.errors import BuildError
 
 UNUSED = (
@@ -91,26 +91,34 @@ def tidy(site: Path) -> None:
     for name in EMPTIED:
         if (site / name).is_file():
             (site / name).write_text("", encoding="utf-8")
-    for figure in site.glob("_images/*.png"):
-        _lighten(figure)
+    sheets.thin(site)
+    renamed = {figure.name: _lighten(figure) for figure in site.glob("_images/*.png")}
     for page in site.rglob("*.html"):
-        page.write_text(_mended(page.read_text(encoding="utf-8")), encoding="utf-8")
+        page.write_text(_mended(page.read_text(encoding="utf-8"), renamed), encoding="utf-8")
     (site / ".nojekyll").touch()
 
 
-def _lighten(figure: Path) -> None:
-    """Give an opaque picture a palette of 256 colours, a third of its weight, unless that makes it heavier."""
+def _lighten(figure: Path) -> str:
+    """Give an opaque picture a palette of 256 colours, and a format that packs it well; the name of what is left.
+
+    Together a quarter of its weight, unless that makes it heavier. All browsers of the last years read WebP.
+    """
     with Image.open(figure) as picture:
         if picture.convert("RGBA").getchannel("A").getextrema() != (255, 255):
-            return
+            return figure.name
         palette, packed = picture.convert("RGB").quantize(256, dither=Image.Dither.NONE), io.BytesIO()
-    palette.save(packed, "PNG", optimize=True)
-    if packed.tell() < figure.stat().st_size:
-        figure.write_bytes(packed.getvalue())
+    palette.convert("RGB").save(packed, "WEBP", lossless=True, quality=70, method=4)
+    if packed.tell() >= figure.stat().st_size:
+        return figure.name
+    light = figure.with_suffix(".webp")
+    light.write_bytes(packed.getvalue())
+    figure.unlink()
+    return light.name
 
 
-def _mended(page: str) -> str:
-    """Give entries of the bibliography the role that screen readers expect inside a list."""
+def _mended(page: str, renamed: Mapping[str, str]) -> str:
+    """Give pictures their new names, and entries of the bibliography the role that is expected inside a list."""
+    page = re.sub(r"(?<=_images/)[^\"'/?#\s]+", lambda name: renamed.get(name[0], name[0]), page)
     return page.replace('role="doc-biblioentry"', 'role="listitem"')
 
 
