@@ -114,7 +114,10 @@ def test_text_and_values_are_read_as_the_schema_asks(raw: dict[str, Any], value:
         ({"lr": "NaN"}, "got 'NaN'"),
         ({"lr": "Infinity"}, "got 'Infinity'"),
         ({"threshold": 95}, "from 0.0 to 1.0"),
-        ({"dataset": "mnit"}, "one of auto, mnist, fashion-mnist, kmnist, digits; got 'mnit'"),
+        (
+            {"dataset": "mnit"},
+            "digits, or folder:PATH with a folder of images per class; got 'mnit' (did you mean mnist?)",
+        ),
         ({"dataset": False}, "got False"),
     ],
 )
