@@ -50,8 +50,8 @@ def is_folder(dataset: str) -> bool:
 def place(dataset: str) -> Path:
     """The folder that `folder:PATH` names. A relative path starts where the command was given: LOWCAP_FROM, if it is
     set (a chapter's kernel works in another folder), else the working directory."""
-    start = Path(os.environ.get("LOWCAP_FROM") or os.getcwd())
-    return Path(os.path.normpath(start / Path(dataset.removeprefix(PREFIX)).expanduser()))
+    start = os.environ.get("LOWCAP_FROM") or os.getcwd()
+    return Path(os.path.normpath(os.path.join(start, os.path.expanduser(dataset.removeprefix(PREFIX)))))
 
 
 def read(dataset: str) -> Images:
@@ -70,7 +70,7 @@ def read(dataset: str) -> Images:
     if not there:
         raise UserError(
             f"`dataset` must name a folder that can be read, with one folder of images per class; got {dataset!r}, "
-            f"and there is no such folder {path}"
+            f"and there is no such folder: {str(path)!r}"
         )
     return _read(path)
 

@@ -30,7 +30,8 @@ INJECTED = "# Parameters"  # the first line of the cell that papermill injects
 def schema(chapter: str) -> type[Parameters]:
     """The parameter class of `chapter` (a file stem such as "02-capacity"); UserError when there is no such chapter."""
     if chapter not in SCHEMAS:
-        raise UserError(f"there is no chapter `{chapter}`{_did_you_mean(chapter, SCHEMAS)}")
+        shown = chapter if chapter.isprintable() else repr(chapter)
+        raise UserError(f"there is no chapter `{shown}`{_did_you_mean(chapter, SCHEMAS)}")
     return SCHEMAS[chapter]
 
 
@@ -127,12 +128,13 @@ def _flat(value: Any) -> list[int]:
 
 def _did_you_mean(name: str, names: Iterable[str]) -> str:
     known = list(names)
-    near = get_close_matches(name, known, n=1)
+    near = get_close_matches(name.lower(), known, n=1)
     return (f"; did you mean `{near[0]}`? There are: " if near else "; there are: ") + ", ".join(known)
 
 
 def _unknown(chapter: str, name: str) -> str:
-    return f"`{name}` is not a parameter of chapter {chapter}{_did_you_mean(name, schema(chapter).model_fields)}"
+    shown = name if name.isprintable() else repr(name)
+    return f"`{shown}` is not a parameter of chapter {chapter}{_did_you_mean(name, schema(chapter).model_fields)}"
 
 
 def _refusal(name: str, field: FieldInfo, came: Any, problem: ErrorDetails) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import operator
 import os
 from collections.abc import Iterable, Sequence
@@ -198,6 +199,12 @@ def load_task(classes: object, *, dataset: str = "auto", split_seed: int = 0, va
     check_there(classes, dataset)
     pair = len(classes) == 2 and not every
     x, y = _restrict(arrays["x_train"], arrays["y_train"], classes)
+    n_val = math.ceil(val_fraction * len(y))
+    if not len(classes) <= n_val <= len(y) - len(classes):
+        raise UserError(
+            f"`val_fraction` must leave an image of each class to train and to validate on; {val_fraction!r} of "
+            f"{len(y)} images is {n_val}"
+        )
     train, val = train_test_split(np.arange(len(y)), test_size=val_fraction, stratify=y, random_state=split_seed)
     splits = ((x[train], y[train]), (x[val], y[val]), _restrict(arrays["x_test"], arrays["y_test"], classes))
     (x_train, y_train), (x_val, y_val), (x_test, y_test) = ((_pixels(x), _labels(y, pair)) for x, y in splits)

@@ -1,5 +1,6 @@
 """Run one chapter in a fresh kernel by papermill, and watch it: one time limit, peak memory, no kernel left behind."""
 
+import logging
 import os
 import sys
 import time
@@ -126,16 +127,21 @@ def _watched(work: Callable[[], Any], limit: float) -> tuple[Any, int]:
     On Ctrl-C, on any other exception and after `limit` seconds those processes are ended first.
     """
     before, peak, end = set(_children()), 0, time.monotonic() + limit
-    with ThreadPoolExecutor(1) as pool:
-        future = pool.submit(work)
-        try:
-            while not wait([future], timeout=POLL_SECONDS).done:
-                peak = max(peak, sum(map(_resident, set(_children()) - before)))
-                if time.monotonic() > end:
-                    raise TimeoutError(f"took longer than {limit:g} s; shrink a parameter or raise --timeout")
-        except BaseException:
-            _end(set(_children()) - before)
-            raise
+    log = logging.getLogger("papermill")
+    try:
+        with ThreadPoolExecutor(1) as pool:
+            future = pool.submit(work)
+            try:
+                while not wait([future], timeout=POLL_SECONDS).done:
+                    peak = max(peak, sum(map(_resident, set(_children()) - before)))
+                    if time.monotonic() > end:
+                        raise TimeoutError(f"took longer than {limit:g} s; shrink a parameter or raise --timeout")
+            except BaseException:
+                log.disabled = True  # it would complain that the kernel died
+                _end(set(_children()) - before)
+                raise
+    finally:
+        log.disabled = False
     return future.result(), peak
 
 
