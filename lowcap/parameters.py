@@ -24,6 +24,10 @@ from lowcap.schema import FAST, SCHEMAS, Parameters, allowed
 __all__ = ["FAST", "cell", "changed", "check", "check_classes", "parse_assignments", "schema", "table",
            "validate"]  # fmt: skip
 
+ADVICE = (
+    "Numbers, figures, tables and verdicts below are those of this run. The words between them were written for the "
+    "book's own run: where they say more than the numbers do, believe the numbers."
+)
 INJECTED = "# Parameters"  # the first line of the cell that papermill injects
 
 
@@ -187,11 +191,13 @@ def _show_changes(changes: Mapping[str, tuple[Any, Any]], dataset: str) -> None:
 
     names = tasks.class_names(dataset)
     lines = [f"{name}: {json.dumps(now)} (book's own: {json.dumps(own)})" for name, (own, now) in changes.items()]
+    if dataset not in ("mnist", changes.get("dataset", ("", ""))[1]):
+        lines.append(f"data: {dataset} (book's own: MNIST)")
     if names != tuple(map(str, range(10))):
         lines.append(f"classes of {dataset}: " + ", ".join(f"{i} is {name}" for i, name in enumerate(names)))
     if not lines:
         return
     items = "".join(f"<li>{html.escape(line)}</li>" for line in lines)
     title = "This run differs from the book's own in these parameters:"
-    page = f'<div class="run-note" role="note"><p>{title}</p><ul>{items}</ul></div>'
-    show({"text/html": page, "text/plain": "\n".join([title, *lines])})
+    page = f'<div class="run-note" role="note"><p>{title}</p><ul>{items}</ul><p>{ADVICE}</p></div>'
+    show({"text/html": page, "text/plain": "\n".join([title, *lines, ADVICE])})
