@@ -84,7 +84,7 @@ def test_a_resized_image_is_that_of_pillow(made: Path) -> None:
 
 @pytest.mark.parametrize(
     ("mode", "value", "grey"),
-    [("I;16", 257 * 100, 100), ("RGBA", (200, 200, 200, 255), 200), ("RGBA", (200, 200, 200, 0), 0), ("1", 1, 255),
+    [("I;16", 257 * 200, 200), ("RGBA", (200, 200, 200, 255), 200), ("RGBA", (200, 200, 200, 0), 0), ("1", 1, 255),
      ("LA", (90, 255), 90), ("P", 5, 5), ("CMYK", (0, 0, 0, 55), 200)],
 )  # fmt: skip
 def test_every_kind_of_pixel_becomes_its_grey(mode: str, value: object, grey: int, tmp_path: Path) -> None:
