@@ -122,6 +122,9 @@ def _part(folder: Path, least: int) -> tuple[np.ndarray, np.ndarray, tuple[str, 
     listed = _Listed(str(folder), is_valid_file=_looks_like_image, allow_empty=True).samples
     if len(listed) > MOST_IMAGES:
         raise DataError(f"{folder} holds {len(listed):,} images; at most {MOST_IMAGES:,} are read; take a part of them")
+    again = [file for file, n in Counter(os.path.realpath(file) for file, _ in listed).items() if n > 1]
+    if again:
+        raise DataError(f"{folder} leads to {again[0]} more than once, by links; remove all but one")
     counts = Counter(label for _, label in listed)
     few = [f"{name} has {counts[i]}" for i, name in enumerate(names) if counts[i] < least]
     if few:

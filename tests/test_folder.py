@@ -225,6 +225,13 @@ def test_empty_and_small_classes_are_named_with_how_many_are_needed(copy: Path) 
     assert "cup has 28, dog has 0; add images" in refusal(copy)
 
 
+@pytest.mark.parametrize("target", ["apple/0.jpg", "apple", "."])
+def test_an_image_that_links_lead_to_twice_is_named(copy: Path, target: str) -> None:
+    (copy / "cup" / ("again.jpg" if "/" in target else "again")).symlink_to(copy / target)
+    assert f"{copy} leads to {copy}" in refusal(copy)
+    assert "more than once, by links" in refusal(copy)
+
+
 def whole() -> bytes:
     stream = io.BytesIO()
     Image.fromarray(np.arange(900, dtype=np.uint16).astype(np.uint8).reshape(30, 30)).save(stream, "PNG")
