@@ -11,15 +11,19 @@ from scipy.stats import bootstrap, spearmanr
 
 from lowcap.evaluation import evaluate
 from lowcap.population import Population
-from lowcap.tasks import ALL_PAIRS, PAIRS, Task, load_task
+from lowcap.tasks import ALL_PAIRS, PAIRS, Task, class_names, load_task, resolve
 from lowcap.training import Recipe, train
 
 
-def pairs_in_order(n: int) -> list[tuple[int, int]]:
-    """The first `n` of the 45 pairs: the study's five, then the others in a fixed shuffled order."""
+def pairs_in_order(n: int, dataset: str = "auto") -> list[tuple[int, int]]:
+    """The first `n` pairs of classes that the dataset has: the study's five, then the others in a fixed shuffled order.
+
+    Ten classes have 45 pairs, fewer have fewer.
+    """
     others = [pair for pair in ALL_PAIRS if pair not in PAIRS]
     order = np.random.default_rng(0).permutation(len(others))
-    return [*PAIRS, *(others[i] for i in order)][:n]
+    n_classes = len(class_names(resolve(dataset)))
+    return [pair for pair in (*PAIRS, *(others[i] for i in order)) if max(pair) < n_classes][:n]
 
 
 def sweep(

@@ -12,6 +12,7 @@ import typer
 from lowcap.errors import BuildError, DataError, UserError
 
 INTERRUPTED = 130
+KEPT = {"build": "; the last good book is still there", "run": "; what an earlier run left is still there"}
 
 app = typer.Typer(
     name="lowcap",
@@ -22,7 +23,10 @@ app = typer.Typer(
     help="Build, run and check the book Low-Capacity Networks.",
 )
 
-NAMES = "auto, mnist, fashion-mnist, kmnist or digits (auto: MNIST if it can be had, else the bundled digits)."
+NAMES = (
+    "auto, mnist, fashion-mnist, kmnist, digits, or folder:PATH with a folder of images per class "
+    "(auto: MNIST if it can be had, else the bundled digits)."
+)
 Dataset = Annotated[str, typer.Option(help=NAMES, metavar="NAME")]
 Limit = Annotated[float, typer.Option("--timeout", min=1, help="Seconds that one chapter may take.", metavar="SECONDS")]
 Output = Annotated[Path, typer.Option(help="Build folder, relative to the book's root.", metavar="FOLDER")]
@@ -62,6 +66,7 @@ def run(
     out: Annotated[
         Path | None, typer.Option(help="For the notebook and its page.  [default: runs/CHAPTER]", metavar="FOLDER")
     ] = None,
+    one_file: Annotated[bool, typer.Option("--html", help="The page as one file, CHAPTER.html.")] = False,
     limit: Limit = 3600,
 ) -> None:
     """Execute one chapter with your own parameters.
@@ -71,7 +76,8 @@ def run(
     from lowcap.book import run as runner
     from lowcap.book.source import find_root
 
-    runner.run(find_root(Path.cwd()), chapter, parameter or [], out or Path("runs") / chapter, limit)
+    folder = out or Path("runs") / chapter
+    runner.run(find_root(Path.cwd()), chapter, parameter or [], folder, limit, one_file=one_file)
 
 
 @app.command()
@@ -163,7 +169,7 @@ def main() -> None:
         code = app(arguments, prog_name="lowcap", standalone_mode=False) or 0  # typer turns Ctrl-C into 130
     except Exception as error:
         _leave(*_explain(error))
-    kept = "; the last good book is still there" if arguments[0] == "build" else ""
+    kept = KEPT.get(arguments[0], "")
     _leave(code, f"interrupted{kept}" if code == INTERRUPTED else "")
 
 

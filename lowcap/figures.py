@@ -94,6 +94,10 @@ def curves(
             estimate, ("pi", 100) the whole range.
     """
     _columns(data, x, y, hue)
+    if data[[x, y, hue]].dropna().empty:  # an edge of a range may leave nothing; a legend needs a line all the same
+        ax.plot([], [], color=INK, label="nothing to show")
+        ax.set(xlabel=x, ylabel=y)
+        return ax
     names = list(dict.fromkeys(data[hue]))
     style: dict[str, Any] = {"hue_order": names, "style_order": names, "palette": colours(names), "dashes": False}
     markers = {name: MARKERS[i % len(MARKERS)] for i, name in enumerate(names)}

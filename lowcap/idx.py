@@ -85,15 +85,21 @@ def read(dataset: str) -> dict[str, np.ndarray]:
     """
     raw, _ = fetch(dataset)
     names = dict(zip(("x_train", "y_train", "x_test", "y_test"), SIZES, strict=True))
-    arrays = {key: _parse(raw / name) for key, name in names.items()}
+    arrays = {key: _parse(raw / name, key) for key, name in names.items()}
     return {key: a.reshape(len(a), -1) if key.startswith("x") else a.astype(np.int64) for key, a in arrays.items()}
 
 
-def _parse(path: Path) -> np.ndarray:
+def _parse(path: Path, key: str) -> np.ndarray:
+    """What a file holds: bytes, of the shape that its size has room for, and labels that are classes."""
     try:
-        return parse(str(path)).numpy()
-    except (AssertionError, KeyError, ValueError, RuntimeError) as error:
+        found = parse(str(path)).numpy()
+    except (AssertionError, LookupError, ValueError, RuntimeError, OverflowError, MemoryError) as error:
         raise DataError(f"{path} does not hold images or labels; {_remedy(path)}") from error
+    images = key.startswith("x")
+    room = ((SIZES[path.name] - 16) // 784, 28, 28) if images else (SIZES[path.name] - 8,)
+    if found.dtype != np.uint8 or found.shape != room or not (images or found.max(initial=0) <= 9):
+        raise DataError(f"{path} does not hold images or labels as it should; {_remedy(path)}")
+    return found
 
 
 def verify(raw: Path, dataset: str) -> dict[str, str]:

@@ -15,20 +15,27 @@ from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
-from lowcap import claims
+from lowcap import claims, howto
 from lowcap.claimbox import show
 from lowcap.errors import UserError
+from lowcap.howto import table
 from lowcap.schema import FAST, SCHEMAS, Parameters, allowed
 
-__all__ = ["FAST", "cell", "changed", "check", "parse_assignments", "schema", "table", "validate"]
+__all__ = ["FAST", "cell", "changed", "check", "check_classes", "parse_assignments", "schema", "table",
+           "validate"]  # fmt: skip
 
+ADVICE = (
+    "Numbers, figures, tables and verdicts below are those of this run. The words between them were written for the "
+    "book's own run: where they say more than the numbers do, believe the numbers."
+)
 INJECTED = "# Parameters"  # the first line of the cell that papermill injects
 
 
 def schema(chapter: str) -> type[Parameters]:
     """The parameter class of `chapter` (a file stem such as "02-capacity"); UserError when there is no such chapter."""
     if chapter not in SCHEMAS:
-        raise UserError(f"there is no chapter `{chapter}`{_did_you_mean(chapter, SCHEMAS)}")
+        shown = chapter if chapter.isprintable() else repr(chapter)
+        raise UserError(f"there is no chapter `{shown}`{_did_you_mean(chapter, SCHEMAS)}")
     return SCHEMAS[chapter]
 
 
@@ -56,8 +63,9 @@ def validate(chapter: str, raw: Mapping[str, Any]) -> Parameters:
 def check(chapter: str, namespace: Mapping[str, Any]) -> Parameters:
     """The parameters of `chapter` as the notebook whose `globals()` are given has set them.
 
-    Names that papermill injected are checked too. Shows which parameters differ from the book's own, if any do, and
-    tells `lowcap.claims` what runs. Raises UserError as `validate` does, and when the notebook leaves a parameter out.
+    Names that papermill injected are checked too. Shows the table of the parameters, and which differ from the book's
+    own, if any do, and tells `lowcap.claims` what runs. Raises UserError as `validate` does, when the notebook leaves a
+    parameter out, and when the dataset lacks a class that is asked for.
     """
     fields = schema(chapter).model_fields
     missing = [name for name in fields if name not in namespace]
@@ -67,8 +75,28 @@ def check(chapter: str, namespace: Mapping[str, Any]) -> Parameters:
     model = validate(chapter, {name: namespace.get(name) for name in names})
     changes = changed(model)
     claims.begin(chapter, [name for name in changes if name != "dataset"], namespace["dataset"])
-    _show_changes(changes)
+    check_classes(model, claims.dataset())
+    show({"text/html": howto.as_html(chapter), "text/plain": howto.as_text(chapter)})
+    _show_changes(changes, claims.dataset())
     return model
+
+
+def check_classes(model: Parameters, dataset: str) -> None:
+    """Raises UserError, one line per parameter, when the resolved `dataset` lacks a class that a parameter asks for."""
+    from lowcap import tasks  # here, so that a wrong value is refused without torch
+
+    wrong = []
+    for name, field in type(model).model_fields.items():
+        notes: Any = field.json_schema_extra
+        if notes["unit"] not in ("class", "classes"):
+            continue
+        try:
+            tasks.check_there(_flat(getattr(model, name)), dataset, name)
+        except UserError as error:
+            works = {"list[int]": [0, 1], "list[list[int]]": [[0, 1]]}.get(allowed(field).notebook_type, 0)
+            wrong.append(f"{error}; such as {name}={works}")
+    if wrong:
+        raise UserError("\n".join(wrong))
 
 
 def parse_assignments(assignments: Iterable[str]) -> dict[str, str]:
@@ -98,24 +126,19 @@ def cell(chapter: str) -> str:
     )
 
 
-def table(chapter: str) -> str:
-    """A Markdown table of the chapter's parameters: name, the book's own value, allowed, unit, cost, meaning."""
-    rows = ["| parameter | book's own | allowed | unit | cost of more | meaning |", "|---|---|---|---|---|---|"]
-    for name, field in schema(chapter).model_fields.items():
-        notes: Any = field.json_schema_extra
-        texts = [f"`{name}`", f"`{field.default}`", allowed(field).words, notes["unit"] or "–", notes["cost"]]
-        rows.append(f"| {' | '.join([*texts, str(field.description)])} |")
-    return "\n".join(rows)
+def _flat(value: Any) -> list[int]:
+    return [value] if isinstance(value, int) else [number for item in value for number in _flat(item)]
 
 
 def _did_you_mean(name: str, names: Iterable[str]) -> str:
     known = list(names)
-    near = get_close_matches(name, known, n=1)
+    near = get_close_matches(name.lower(), known, n=1)
     return (f"; did you mean `{near[0]}`? There are: " if near else "; there are: ") + ", ".join(known)
 
 
 def _unknown(chapter: str, name: str) -> str:
-    return f"`{name}` is not a parameter of chapter {chapter}{_did_you_mean(name, schema(chapter).model_fields)}"
+    shown = name if name.isprintable() else repr(name)
+    return f"`{shown}` is not a parameter of chapter {chapter}{_did_you_mean(name, schema(chapter).model_fields)}"
 
 
 def _refusal(name: str, field: FieldInfo, came: Any, problem: ErrorDetails) -> str:
@@ -163,11 +186,18 @@ def _parsed(source: str) -> ast.Module:
         return ast.Module(body=[], type_ignores=[])
 
 
-def _show_changes(changes: Mapping[str, tuple[Any, Any]]) -> None:
-    if not changes:
-        return
+def _show_changes(changes: Mapping[str, tuple[Any, Any]], dataset: str) -> None:
+    from lowcap import tasks
+
+    names = tasks.class_names(dataset)
     lines = [f"{name}: {json.dumps(now)} (book's own: {json.dumps(own)})" for name, (own, now) in changes.items()]
+    if dataset not in ("mnist", changes.get("dataset", ("", ""))[1]):
+        lines.append(f"data: {dataset} (book's own: MNIST)")
+    if names != tuple(map(str, range(10))):
+        lines.append(f"classes of {dataset}: " + ", ".join(f"{i} is {name}" for i, name in enumerate(names)))
+    if not lines:
+        return
     items = "".join(f"<li>{html.escape(line)}</li>" for line in lines)
     title = "This run differs from the book's own in these parameters:"
-    page = f'<div class="run-note" role="note"><p>{title}</p><ul>{items}</ul></div>'
-    show({"text/html": page, "text/plain": "\n".join([title, *lines])})
+    page = f'<div class="run-note" role="note"><p>{title}</p><ul>{items}</ul><p>{ADVICE}</p></div>'
+    show({"text/html": page, "text/plain": "\n".join([title, *lines, ADVICE])})

@@ -226,12 +226,29 @@ class Population(nn.Module):
             with safe_open(path, framework="pt") as file:
                 about = json.loads((file.metadata() or {})["lowcap"])
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
+            _consistent(about, tensors)
             population = cls(**about).to(tensors["w_in"].dtype)
             population.mask_in, population.mask_out = tensors.get("mask_in"), tensors.get("mask_out")
             population.load_state_dict(tensors)
-        except (SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
-            raise DataError(f"{path} is not a population saved by `Population.save` ({error})") from error
+        except (SafetensorError, OSError, LookupError, TypeError, ValueError, RuntimeError, AttributeError) as error:
+            reason = " ".join(str(error).split())[:300]
+            raise DataError(f"{path} is not a population saved by `Population.save` ({reason})") from error
         return population
+
+
+def _consistent(about: dict[str, Any], tensors: dict[str, Tensor]) -> None:
+    """ValueError unless the names and the tensors of a file fit each other; before anything of that size is made."""
+    widths, n_features, n_outputs = about["widths"], about["n_features"], about["n_outputs"]
+    units = sum(_whole("widths", widths, 1))
+    shapes = {"w_in": (n_features, units), "b_in": (units,), "w_out": (units, n_outputs), "owner": (units,)}
+    shapes |= {"b_out": (len(widths), n_outputs), "mask_in": (n_features, units), "mask_out": (units, n_outputs)}
+    for name, tensor in tensors.items():
+        kind = torch.bool if name.startswith("mask") else torch.long if name == "owner" else tensors["w_in"].dtype
+        if tuple(tensor.shape) != shapes[name] or tensor.dtype != kind:
+            raise ValueError(f"{name} is {tensor.dtype} of shape {tuple(tensor.shape)}, not {kind} of {shapes[name]}")
+    owner = torch.arange(len(widths)).repeat_interleave(torch.tensor(widths))
+    if not torch.equal(tensors["owner"], owner) or not tensors["w_in"].is_floating_point():
+        raise ValueError("its units do not belong to its members, or its weights are no numbers")
 
 
 def head(w_out: Tensor, columns: Tensor, n_members: int) -> Tensor:

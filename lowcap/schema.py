@@ -5,6 +5,7 @@ One class per chapter, one line per parameter. The `parameters` cell of a chapte
 """
 
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import Annotated, Any, Literal, get_args
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator
@@ -57,6 +58,15 @@ def _no_percentage(value: float) -> float:
     if not 0 <= value <= 1:
         raise ValueError(f"did you mean {value / 100:g}?" if 1 < value <= 100 else "there is no such share")
     return value
+
+
+def _known(dataset: str) -> str:
+    """The name of a dataset; whether a folder is there and what it holds is seen when it is read."""
+    path = dataset.removeprefix("folder:")
+    if dataset not in DATASETS and (path == dataset or not path.strip() or "\0" in path):
+        near = get_close_matches(dataset.strip("\"' ").lower(), DATASETS, n=1)
+        raise ValueError(f"did you mean {near[0]}?" if near else "there is no such dataset")
+    return dataset
 
 
 def _listed(values: Any) -> Any:
@@ -120,7 +130,13 @@ Hidden = Annotated[
     Allowed("a list of whole numbers from 1 to 4096, written [300, 100]", "list[int]"),
 ]
 Init = Literal["he", "published"]
-Dataset = Literal["auto", "mnist", "fashion-mnist", "kmnist", "digits"]
+DATASETS = ("auto", "mnist", "fashion-mnist", "kmnist", "digits")
+Dataset = Annotated[
+    str,
+    Field(strict=True),
+    AfterValidator(_known),
+    Allowed(f"one of {', '.join(DATASETS)}, or folder:PATH with a folder of images per class", "str"),
+]
 
 
 def allowed(field: FieldInfo) -> Allowed:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import logging
+import math
 import operator
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from itertools import combinations
 from numbers import Integral
+from pathlib import Path
 
 import numpy as np
 import sklearn
@@ -18,10 +20,11 @@ from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 from torch import Tensor
 
-from lowcap import idx
+from lowcap import folder, idx
 from lowcap.errors import DataError, UserError, fraction
+from lowcap.vision import torchvision
 
-DATASETS = (*idx.CLASSES, "digits")
+DATASETS = (*idx.CLASSES, "digits")  # and `folder:PATH`, see `lowcap.folder`
 PAIRS = ((0, 1), (1, 7), (4, 9), (3, 8), (5, 6))  # the published study's, in the order in which its code ran them
 ALL_PAIRS = tuple(combinations(range(10), 2))
 
@@ -30,8 +33,8 @@ ALL_PAIRS = tuple(combinations(range(10), 2))
 class Task:
     """A classification problem. Images are flat rows of float32 in [0, 1].
 
-    For a pair the labels are float32 of 0 and 1, where class 1 is the larger label; for more classes they are int64
-    positions in `classes`.
+    For a pair the labels are float32 of 0 and 1, where class 1 is the larger label; for more classes, and for "all",
+    they are int64 positions in `classes`.
 
     Attributes:
         x_train, x_val, x_test: `(N, features)`; `x_test` is the dataset's official test split.
@@ -63,7 +66,7 @@ class Task:
     @property
     def n_outputs(self) -> int:
         """Logits per network: one for a pair, else one per class."""
-        return 1 if len(self.classes) == 2 else len(self.classes)
+        return 1 if self.y_train.is_floating_point() else len(self.classes)
 
     @property
     def image_shape(self) -> tuple[int, int]:
@@ -94,8 +97,10 @@ def check_classes(classes: object) -> tuple[int, ...]:
 
 def check_dataset(dataset: str, parameter: str = "dataset") -> str:
     """The name itself. Raises UserError when no such dataset is known."""
+    if isinstance(dataset, str) and folder.is_folder(dataset) and dataset != folder.PREFIX:
+        return dataset
     if dataset not in (*DATASETS, "auto"):
-        raise UserError(f"`{parameter}` must be one of auto, {', '.join(DATASETS)}; got {dataset!r}")
+        raise UserError(f"`{parameter}` must be one of auto, {', '.join(DATASETS)}, folder:PATH; got {dataset!r}")
     return dataset
 
 
@@ -121,9 +126,28 @@ def resolve(dataset: str = "auto") -> str:
         dataset = check_dataset(os.environ.get("LOWCAP_DATASET") or "auto", "LOWCAP_DATASET")
     if dataset == "auto":
         return _mnist_or_digits(*map(str, idx.roots()))
-    if dataset != "digits":
+    if folder.is_folder(dataset):
+        folder.read(dataset)
+    elif dataset != "digits":
         idx.fetch(dataset)
     return dataset
+
+
+def class_names(dataset: str) -> tuple[str, ...]:
+    """What the classes of a resolved dataset are called, in the order of their numbers."""
+    if folder.is_folder(dataset):
+        return folder.read(dataset).names
+    kind = getattr(torchvision.datasets, idx.CLASSES.get(dataset, ""), None)
+    return tuple(map(str, range(10))) if kind is None or dataset == "mnist" else tuple(kind.classes)
+
+
+def check_there(asked: Iterable[int], dataset: str, parameter: str = "classes") -> None:
+    """Raises UserError, which lists what there is, when a resolved dataset has no class of a number that is asked."""
+    names = class_names(dataset)
+    missing = sorted(set(asked) - set(range(len(names))))
+    if missing:
+        there = ", ".join(f"{i} ({name})" for i, name in enumerate(names))
+        raise UserError(f"`{parameter}` asks for class {', '.join(map(str, missing))}; {dataset} has only {there}")
 
 
 @lru_cache(maxsize=1)
@@ -137,12 +161,16 @@ def _mnist_or_digits(*roots: str) -> str:
 
 
 def identity(dataset: str) -> dict:
-    """What the dataset is, for provenance: its name and source, MD5 of each file, numbers of images."""
+    """What the dataset is, for provenance: its name and source, MD5 of each file (of a reader's own images: of each
+    class), numbers of images."""
     dataset = resolve(dataset)
     arrays = _arrays(dataset)
+    counts = {"n_train": len(arrays["y_train"]), "n_test": len(arrays["y_test"])}
+    if folder.is_folder(dataset):
+        own = folder.read(dataset)
+        return {"name": dataset, "source": own.source, "files": own.sums, "classes": list(own.names), **counts}
     files = {} if dataset == "digits" else idx.fetch(dataset)[1]
     source = f"scikit-learn {sklearn.__version__}" if dataset == "digits" else "torchvision's files"
-    counts = {"n_train": len(arrays["y_train"]), "n_test": len(arrays["y_test"])}
     return {"name": dataset, "source": source, "files": files, **counts}
 
 
@@ -159,16 +187,27 @@ def load_task(classes: object, *, dataset: str = "auto", split_seed: int = 0, va
         UserError: unknown dataset, classes that are not two or more different digits, a seed or share out of range.
         DataError: the dataset cannot be had or a file of it is damaged; the message names file and remedy.
     """
+    every = isinstance(classes, str) and classes == "all"
     classes = check_classes(classes)
     check_seed(split_seed, "split_seed")
     if not isinstance(val_fraction, float | np.floating) or not 0 < val_fraction < 1:
         raise UserError(f"`val_fraction` must lie between 0 and 1, both excluded; got {val_fraction!r}")
     dataset = resolve(dataset)
     arrays = _arrays(dataset)
+    if every:
+        classes = tuple(range(len(class_names(dataset))))
+    check_there(classes, dataset)
+    pair = len(classes) == 2 and not every
     x, y = _restrict(arrays["x_train"], arrays["y_train"], classes)
+    n_val = math.ceil(val_fraction * len(y))
+    if not len(classes) <= n_val <= len(y) - len(classes):
+        raise UserError(
+            f"`val_fraction` must leave an image of each class to train and to validate on; {val_fraction!r} of "
+            f"{len(y)} images is {n_val}"
+        )
     train, val = train_test_split(np.arange(len(y)), test_size=val_fraction, stratify=y, random_state=split_seed)
     splits = ((x[train], y[train]), (x[val], y[val]), _restrict(arrays["x_test"], arrays["y_test"], classes))
-    (x_train, y_train), (x_val, y_val), (x_test, y_test) = ((_pixels(x), _labels(y, classes)) for x, y in splits)
+    (x_train, y_train), (x_val, y_val), (x_test, y_test) = ((_pixels(x), _labels(y, pair)) for x, y in splits)
     live = torch.from_numpy(x[train].any(0))
     return Task(dataset, classes, split_seed, x_train, y_train, x_val, y_val, x_test, y_test, live)
 
@@ -203,23 +242,28 @@ def with_label_noise(task: Task, share: float, noise_seed: int = 0) -> Task:
     wrong = rng.permutation(n)[: round(wanted * n)]
     labels = task.y_train.numpy().astype(int)
     labels[wrong] = (labels[wrong] + steps[wrong]) % n_classes
-    return replace(task, y_train=_labels(labels, task.classes))
+    return replace(task, y_train=_labels(labels, task.y_train.is_floating_point()))
 
 
 def raw_training_images(dataset: str) -> tuple[np.ndarray, np.ndarray]:
     """All training images `(N, features)` in [0, 1] as float32 and their labels `(N,)`, in the files' order."""
-    return _raw_training_images(resolve(dataset))
+    dataset = resolve(dataset)
+    return _raw_training_images(dataset, folder.place(dataset) if folder.is_folder(dataset) else None)
 
 
 @lru_cache(maxsize=1)
-def _raw_training_images(dataset: str) -> tuple[np.ndarray, np.ndarray]:
+def _raw_training_images(dataset: str, place: Path | None) -> tuple[np.ndarray, np.ndarray]:
     arrays = _arrays(dataset)
     return _pixels(arrays["x_train"]).numpy(), arrays["y_train"]
 
 
-@lru_cache(maxsize=2)
 def _arrays(dataset: str) -> dict[str, np.ndarray]:
     """Flat images in their files' own units, and labels, as `x_train, y_train, x_test, y_test`."""
+    return folder.read(dataset).arrays if folder.is_folder(dataset) else _fixed(dataset)
+
+
+@lru_cache(maxsize=2)
+def _fixed(dataset: str) -> dict[str, np.ndarray]:
     if dataset != "digits":
         return idx.read(dataset)
     digits = load_digits()
@@ -240,5 +284,5 @@ def _pixels(x: np.ndarray) -> Tensor:
     return torch.from_numpy(x).to(torch.float32, copy=True).div_(255 if x.dtype == np.uint8 else 16)
 
 
-def _labels(y: np.ndarray, classes: tuple[int, ...]) -> Tensor:
-    return torch.from_numpy(y.astype(np.float32 if len(classes) == 2 else np.int64))
+def _labels(y: np.ndarray, pair: bool) -> Tensor:
+    return torch.from_numpy(y.astype(np.float32 if pair else np.int64))

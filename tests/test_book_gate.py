@@ -7,7 +7,7 @@ import pytest
 from nbformat.v4 import new_code_cell, new_output
 from toybook import figure_cell, notebook
 
-from lowcap.book.gate import check_executed, check_source
+from lowcap.book.gate import check_executed, check_source, warned
 from lowcap.errors import BuildError
 
 IMAGE = new_output("display_data", data={"image/png": "aGk=", "text/plain": "<Figure>"})
@@ -110,6 +110,16 @@ def test_an_injected_cell_passes_only_where_it_is_allowed():
     made = executed(new_code_cell("x = 1", metadata={"tags": ["injected-parameters", "hide-input"]}))
     check_executed("01-toy", made, injected=True)
     assert "was injected" in refusal(made)
+
+
+def test_what_cells_wrote_to_stderr_is_told_and_taken_out():
+    cell = new_code_cell("1", outputs=[new_output("stream", name="stderr", text="Careful:\n  no data\n"),
+                                       new_output("stream", name="stdout", text="kept")])  # fmt: skip
+    made = executed(cell)
+    number = sum(c.cell_type == "code" for c in made.cells)
+    assert warned(made) == [f"code cell {number} warned: Careful: no data"]
+    assert [output.text for output in cell.outputs] == ["kept"]
+    assert warned(made) == []
 
 
 def test_papermills_error_banner_is_refused():

@@ -49,6 +49,9 @@ def test_the_banner_says_what_is_not_the_books_own():
     assert "LOWCAP_DATA" in stage.banner("digits", False)
     assert "kmnist" in stage.banner("kmnist", False)
     assert "Fast settings" in stage.banner("mnist", True)
+    own = stage.banner("folder:<b>me & you", False, ["a<b", "c"])
+    assert "Computed on folder:&lt;b&gt;me &amp; you, not on MNIST" in own
+    assert "Its classes: 0 is a&lt;b, 1 is c." in own
 
 
 def test_the_banner_joins_the_other_theme_options(staged):
@@ -61,6 +64,9 @@ def test_a_book_of_one_chapter_keeps_the_references(staged, tmp_path):
     staged(chapter="01-replay")
     toc = yaml.safe_load((tmp_path / "stage" / "_toc.yml").read_text())
     assert toc == {"format": "jb-book", "root": "book/01-replay", "chapters": [{"file": "book/references"}]}
+    staged(chapter="01-replay", one_file=True)
+    toc = yaml.safe_load((tmp_path / "stage" / "_toc.yml").read_text())
+    assert toc == {"format": "jb-book", "root": "book/01-replay"}
 
 
 def test_a_book_of_one_chapter_keeps_the_glossary_that_its_words_lead_to():

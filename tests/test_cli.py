@@ -5,8 +5,10 @@ from pathlib import Path
 
 import pytest
 import toybook
+import toyfolder
 
 from lowcap import cli
+from lowcap.book.steps import Progress
 from lowcap.errors import BuildError, DataError
 
 
@@ -154,6 +156,52 @@ def test_data_prints_the_identity(lowcap):
     assert code == 0
     assert out.splitlines()[0] == "name: digits"
     assert "n train: 1347" in out
+
+
+def test_run_hands_over_folder_limit_and_the_wish_for_one_file(lowcap, tmp_path, monkeypatch):
+    calls = []
+    monkeypatch.chdir(toybook.make(tmp_path / "root"))
+    monkeypatch.setattr("lowcap.book.run.run", lambda *given, **more: calls.append((*given[1:], more)))
+    assert lowcap("run", "01-replay", "-p", "steps=3", "--html")[0] == 0
+    assert lowcap("run", "01-replay", "--out", "mine", "--timeout", "9")[0] == 0
+    assert calls == [
+        ("01-replay", ["steps=3"], Path("runs/01-replay"), 3600, {"one_file": True}),
+        ("01-replay", [], Path("mine"), 9, {"one_file": False}),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("asked", "told"),
+    [("folder:nowhere", "must name a folder that can be read"), ("folder:", "`dataset` must be one of auto, mnist")],
+)
+def test_a_folder_that_is_not_there_is_refused_before_a_kernel_starts(lowcap, tmp_path, monkeypatch, asked, told):
+    monkeypatch.chdir(toybook.make(tmp_path / "root"))
+    monkeypatch.setattr("lowcap.book.run.execute", lambda *_: pytest.fail("a kernel was started"))
+    code, _, err = lowcap("run", "01-replay", "-p", f"dataset={asked}")
+    assert (code, err.count("\n")) == (2, 1)
+    assert told in err
+
+
+def test_a_class_that_the_folder_lacks_is_refused_before_a_kernel_starts(lowcap, tmp_path, monkeypatch):
+    monkeypatch.chdir(toybook.make(tmp_path / "root"))
+    toyfolder.folder(Path("two"), 2, 40)
+    monkeypatch.setattr("lowcap.book.run.execute", lambda *_: pytest.fail("a kernel was started"))
+    code, _, err = lowcap("run", "01-replay", "-p", "dataset=folder:two", "-p", "pairs=[[0, 1]]")
+    assert (code, err.count("\n")) == (2, 1)
+    assert "`grid_pair` asks for class 4, 9; folder:two has only 0 (apple), 1 (book); such as grid_pair=[0, 1]" in err
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_progress_is_one_line_on_a_terminal_and_a_line_each_elsewhere(terminal, monkeypatch, capsys):
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: terminal, raising=False)
+    progress = Progress("01-replay")
+    progress(1, 2)
+    progress(2, 2)
+    progress.close()
+    said = capsys.readouterr().err
+    assert "01-replay: cell 2 of 2, 0 s" in said
+    assert said.count("\n") == (0 if terminal else 2)
+    assert said.endswith("\x1b[2K" if terminal else " s\n")
 
 
 def test_replay_hands_over_path_and_seeds_and_insists_on_mnist(lowcap, monkeypatch):

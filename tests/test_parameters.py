@@ -114,7 +114,10 @@ def test_text_and_values_are_read_as_the_schema_asks(raw: dict[str, Any], value:
         ({"lr": "NaN"}, "got 'NaN'"),
         ({"lr": "Infinity"}, "got 'Infinity'"),
         ({"threshold": 95}, "from 0.0 to 1.0"),
-        ({"dataset": "mnit"}, "one of auto, mnist, fashion-mnist, kmnist, digits; got 'mnit'"),
+        (
+            {"dataset": "mnit"},
+            "digits, or folder:PATH with a folder of images per class; got 'mnit' (did you mean mnist?)",
+        ),
         ({"dataset": False}, "got False"),
     ],
 )
@@ -248,3 +251,24 @@ def test_plain_papermill_runs_are_checked_inside_the_notebook(tmp_path: Path) ->
     assert "pair: [3, 8] (book's own: [4, 9])" in done.cells[-2].outputs[-1].data["text/plain"]
     with pytest.raises(papermill.PapermillExecutionError, match="`pairz` is not a parameter"):
         papermill.execute_notebook(str(source), str(tmp_path / "bad.ipynb"), {"pairz": 1, "dataset": "digits"}, **run)
+
+
+def note(monkeypatch: pytest.MonkeyPatch, auto: str, **changes: Any) -> str:
+    """What `check` shows last, on a dataset that `auto` stands for."""
+    shown: list[str] = []
+    monkeypatch.setattr(parameters, "show", lambda data: shown.append(data["text/plain"]))
+    monkeypatch.setattr(claims, "_resolve", lambda asked: auto if asked == "auto" else asked)
+    parameters.check("02-capacity", namespace("02-capacity", **changes))
+    assert shown[0].startswith("| parameter |")
+    return "\n".join(shown[1:])
+
+
+def test_a_run_that_is_not_the_books_own_says_so_and_what_its_words_are_worth(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert note(monkeypatch, "mnist") == ""
+    assert "lr: 0.1 (book's own: 0.05)\nNumbers, figures" in note(monkeypatch, "mnist", lr=0.1)
+    assert "data: digits (book's own: MNIST)" in note(monkeypatch, "digits")
+    own = note(monkeypatch, "mnist", dataset="fashion-mnist")
+    assert 'dataset: "fashion-mnist" (book\'s own: "auto")' in own
+    assert "data:" not in own
+    assert "classes of fashion-mnist: 0 is T-shirt/top, 1 is Trouser" in own
+    assert "believe the numbers" in own

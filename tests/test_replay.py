@@ -299,3 +299,10 @@ def test_the_printed_numbers_are_those_of_the_data_folder() -> None:
     printed = replay.printed()
     assert list(printed) == ["quantity", "pair", "width", "condition", "value", "spread", "source"]
     assert len(printed) > 10
+
+
+def test_a_run_on_other_data_has_no_printed_number_beside_it() -> None:
+    for dataset in ("digits", "fashion-mnist", "folder:mine"):
+        assert len(replay.printed(dataset)) == 0
+        assert list(replay.printed(dataset)) == list(replay.printed())
+    assert len(replay.printed("mnist")) == len(replay.printed()) > 20

@@ -1,5 +1,6 @@
 """Run one chapter in a fresh kernel by papermill, and watch it: one time limit, peak memory, no kernel left behind."""
 
+import logging
 import os
 import sys
 import time
@@ -8,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +28,7 @@ from lowcap.errors import BuildError
 
 TIME_LIMIT = 3600.0
 POLL_SECONDS = 0.2
+Report = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
@@ -49,11 +52,19 @@ class OwnKernel(AsyncKernelManager):
         return "auto"
 
 
-def execute(source: Path, folder: Path, parameters: dict[str, Any], dataset: str, limit: float = TIME_LIMIT) -> Run:
+def execute(
+    source: Path,
+    folder: Path,
+    parameters: dict[str, Any],
+    dataset: str,
+    limit: float = TIME_LIMIT,
+    report: Report | None = None,
+) -> Run:
     """Execute the notebook `source` in `folder` with `parameters` injected (none: no cell is injected).
 
-    `dataset` is what "auto" means to the kernel; `limit` is in seconds, for the whole chapter. Raises BuildError when
-    a cell raises, the kernel dies or time is up; what ran until then is in `folder/NAME.failed.ipynb`.
+    `dataset` is what "auto" means to the kernel; `limit` is in seconds, for the whole chapter. `report`, called as each
+    code cell starts with its number and how many there are, takes the place of papermill's own bar. Raises BuildError
+    when a cell raises, the kernel dies or time is up; what ran until then is in `folder/NAME.failed.ipynb`.
     """
     import matplotlib.font_manager  # noqa: F401  (a first import builds the font cache, with a line on stderr)
 
@@ -63,17 +74,26 @@ def execute(source: Path, folder: Path, parameters: dict[str, Any], dataset: str
     start = time.monotonic()
     with _environment(
         LOWCAP_DATASET=dataset,
+        LOWCAP_FROM=os.environ.get("LOWCAP_FROM") or os.getcwd(),  # where the path of a folder of images starts
         IPYTHONDIR=str(folder / ".ipython"),
         PYTHONHASHSEED="0",
         MPLBACKEND="module://matplotlib_inline.backend_inline",
     ):
-        work = partial(_papermill, notebook, failed, parameters)
+        work = partial(_papermill, notebook, failed, parameters, report)
         executed, peak = _named(source, failed, partial(_watched, work, limit))
     failed.unlink()
     return Run(_clean(executed), time.monotonic() - start, peak)
 
 
-def _papermill(notebook: nbformat.NotebookNode, failed: Path, parameters: dict[str, Any]) -> nbformat.NotebookNode:
+def _papermill(
+    notebook: nbformat.NotebookNode, failed: Path, parameters: dict[str, Any], report: Report | None
+) -> nbformat.NotebookNode:
+    started, total = count(1), bool(parameters) + sum(c.cell_type == "code" for c in notebook.cells)
+
+    def on_cell_start(cell: nbformat.NotebookNode, cell_index: int) -> None:
+        if report and cell.cell_type == "code":
+            report(next(started), total)
+
     with closing(ensure_event_loop()):  # the thread's own, which papermill would leave open
         return papermill.execute_notebook(
             notebook,
@@ -83,7 +103,8 @@ def _papermill(notebook: nbformat.NotebookNode, failed: Path, parameters: dict[s
             kernel_name="python3",
             kernel_manager_class=OwnKernel,
             shutdown_kernel="immediate",  # the work is done; a polite end takes a second and complains on stderr
-            progress_bar=sys.stderr.isatty(),
+            progress_bar=report is None and sys.stderr.isatty(),
+            on_cell_start=on_cell_start,
         )
 
 
@@ -106,16 +127,21 @@ def _watched(work: Callable[[], Any], limit: float) -> tuple[Any, int]:
     On Ctrl-C, on any other exception and after `limit` seconds those processes are ended first.
     """
     before, peak, end = set(_children()), 0, time.monotonic() + limit
-    with ThreadPoolExecutor(1) as pool:
-        future = pool.submit(work)
-        try:
-            while not wait([future], timeout=POLL_SECONDS).done:
-                peak = max(peak, sum(map(_resident, set(_children()) - before)))
-                if time.monotonic() > end:
-                    raise TimeoutError(f"took longer than {limit:g} s; shrink a parameter or raise --timeout")
-        except BaseException:
-            _end(set(_children()) - before)
-            raise
+    log = logging.getLogger("papermill")
+    try:
+        with ThreadPoolExecutor(1) as pool:
+            future = pool.submit(work)
+            try:
+                while not wait([future], timeout=POLL_SECONDS).done:
+                    peak = max(peak, sum(map(_resident, set(_children()) - before)))
+                    if time.monotonic() > end:
+                        raise TimeoutError(f"took longer than {limit:g} s; shrink a parameter or raise --timeout")
+            except BaseException:
+                log.disabled = True  # it would complain that the kernel died
+                _end(set(_children()) - before)
+                raise
+    finally:
+        log.disabled = False
     return future.result(), peak
 
 

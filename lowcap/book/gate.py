@@ -41,6 +41,19 @@ def check_executed(name: str, notebook: NotebookNode, *, injected: bool = False)
     _refuse(name, found + list(_figure_names(notebook)))
 
 
+def warned(notebook: NotebookNode) -> list[str]:
+    """Take what cells wrote to stderr out of the notebook, in place; a line for each.
+
+    The book must not have any; on a reader's own data a warning is to be told, and no reason to lose the run.
+    """
+    said = []
+    for number, cell in _code(notebook):
+        streams = [o for o in cell.outputs if o.output_type == "stream" and o.name == "stderr"]
+        said += [f"code cell {number} warned: {' '.join(output.text.split())[:300]}" for output in streams]
+        cell.outputs = [output for output in cell.outputs if output not in streams]
+    return said
+
+
 def _refuse(name: str, reasons: list[str]) -> None:
     if reasons:
         raise BuildError(f"{name} cannot be published: {'; '.join(reasons)}")

@@ -3,6 +3,8 @@
 import copy
 import re
 import shutil
+from collections.abc import Sequence
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -25,15 +27,24 @@ def prepare(book: Book, stage: Path) -> None:
     (stage / GENERATED).mkdir()
 
 
-def configure(book: Book, stage: Path, *, banner: str, repository: str | None, chapter: str | None = None) -> None:
-    """Write the staged `_config.yml` and `_toc.yml`; with `chapter` the book is that one, glossary, references."""
+def configure(
+    book: Book,
+    stage: Path,
+    *,
+    banner: str,
+    repository: str | None,
+    chapter: str | None = None,
+    one_file: bool = False,
+) -> None:
+    """Write the staged `_config.yml` and `_toc.yml`; with `chapter` the book is that one and, unless it is to be one
+    file, the glossary and the references."""
     config = copy.deepcopy(book.config)
     options = config.setdefault("sphinx", {}).setdefault("config", {}).setdefault("html_theme_options", {})
     if banner:
         options["announcement"] = banner
     if repository:
         _launch(config, repository)
-    toc = book.toc if chapter is None else _single(book, chapter)
+    toc = book.toc if chapter is None else _single(book, chapter, one_file)
     (stage / CONFIG).write_text(yaml.safe_dump(config, sort_keys=False, allow_unicode=True), encoding="utf-8")
     (stage / TOC).write_text(yaml.safe_dump(toc, sort_keys=False), encoding="utf-8")
 
@@ -44,9 +55,9 @@ def _launch(config: dict[str, Any], repository: str) -> None:
     config.setdefault("html", {}).update(use_repository_button=True, use_issues_button=True)
 
 
-def _single(book: Book, chapter: str) -> dict[str, Any]:
+def _single(book: Book, chapter: str, one_file: bool) -> dict[str, Any]:
     toc: dict[str, Any] = {"format": "jb-book", "root": _name(book, book.chapters[chapter])}
-    needed = [path for path in book.documents if path.stem in {"glossary", "references"}]
+    needed = [path for path in book.documents if path.stem in {"glossary", "references"} and not one_file]
     if needed:
         toc["chapters"] = [{"file": _name(book, path)} for path in needed]
     return toc
@@ -67,8 +78,11 @@ def web_address(remote: str | None) -> str | None:
     return f"https://{match[1]}/{match[2]}" if match else None
 
 
-def banner(dataset: str, fast: bool) -> str:
-    """What every page must say at its top when it does not show the book's own results; empty when it does."""
+def banner(dataset: str, fast: bool, classes: Sequence[str] = ()) -> str:
+    """What every page must say at its top when it does not show the book's own results; empty when it does.
+
+    `classes` are the names of the dataset's classes, where they are not digits.
+    """
     said, help_in_html = [], re.sub("`(.+?)`", r"<code>\1</code>", MNIST_HELP)
     if dataset == "digits":
         said.append(
@@ -76,7 +90,9 @@ def banner(dataset: str, fast: bool) -> str:
             f"book’s own. {help_in_html}"
         )
     elif dataset != "mnist":
-        said.append(f"Computed on {dataset}, not on MNIST: numbers and verdicts differ from the book’s own.")
+        said.append(f"Computed on {escape(dataset)}, not on MNIST: numbers and verdicts differ from the book’s own.")
+    if classes:
+        said.append("Its classes: " + ", ".join(f"{i} is {escape(name)}" for i, name in enumerate(classes)) + ".")
     if fast:
         said.append("Fast settings: few networks and few seeds, for a quick look and for tests.")
     return " ".join(said)
