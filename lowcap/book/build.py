@@ -1,5 +1,6 @@
 """Build the book: resolve the data, execute, gate, collect claims, make pages, check, swap."""
 
+import copy
 import errno
 import json
 import os
@@ -16,7 +17,7 @@ import filelock
 import nbformat
 
 from lowcap import ledger, parameters, tasks
-from lowcap.book import assets, gate, provenance, site, source, stage
+from lowcap.book import assets, citation, gate, provenance, reading, site, source, stage
 from lowcap.book.execute import TIME_LIMIT, execute
 from lowcap.book.steps import Steps
 from lowcap.errors import BuildError, UserError
@@ -114,6 +115,7 @@ class Build:
         with self.steps.step("pages"):
             pages = site.make_pages(self.stage, self.output)
         with self.steps.step("check and publish"):
+            site.offer(pages, notebooks)
             write_json(pages / "results.json", facts)
             write_json(pages / "provenance.json", {n: nb.metadata["lowcap"] for n, nb in notebooks.items()})
             site.tidy(pages)
@@ -144,8 +146,10 @@ class Build:
                 notebook, step.note = nbformat.read(kept, as_version=4), "unchanged, not executed again"
         gate.check_executed(path.name, notebook, injected=bool(overrides))
         keep(notebook, kept)
-        assets.move(notebook, self.stage)
-        nbformat.write(notebook, self.stage / path.relative_to(self.book.root))
+        staged = copy.deepcopy(notebook)
+        assets.move(staged, self.stage)
+        reading.dress(staged, name, reading.glossary_terms(self.stage))
+        nbformat.write(staged, self.stage / path.relative_to(self.book.root))
         return notebook
 
     def _claims(self, notebooks: dict[str, nbformat.NotebookNode]) -> dict[str, Any]:
@@ -158,6 +162,7 @@ class Build:
         made.joinpath("ledger.md").write_text(ledger.ledger_table(found), encoding="utf-8")
         origins = {name: notebook.metadata["lowcap"] for name, notebook in notebooks.items()}
         made.joinpath("status.md").write_text(provenance.status_page(origins), encoding="utf-8")
+        citation.write(self.book.root, self.stage, repository(self.book.root))
         return {"results": results(found), "claims": ledger.verdicts(found)}
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import nbformat
 
 from lowcap import parameters, tasks
-from lowcap.book import assets, gate, provenance, site, source, stage
+from lowcap.book import assets, gate, provenance, reading, site, source, stage
 from lowcap.book.build import locked, repository
 from lowcap.book.execute import TIME_LIMIT, execute
 from lowcap.book.steps import Steps
@@ -46,9 +46,11 @@ def _publish(book: source.Book, chapter: str, notebook: nbformat.NotebookNode, w
     out = work.parent
     staged = copy.deepcopy(notebook)
     assets.move(staged, work)
+    reading.dress(staged, chapter, reading.glossary_terms(work))
     nbformat.write(staged, work / book.chapters[chapter].relative_to(book.root))
     stage.configure(book, work, banner=stage.banner(dataset, False), repository=repository(book.root), chapter=chapter)
     pages = site.make_pages(work, out, strict=False)
+    site.offer(pages, {chapter: notebook})
     site.tidy(pages)
     nbformat.write(notebook, out / f"{chapter}.new")
     os.replace(out / f"{chapter}.new", out / f"{chapter}.ipynb")

@@ -6,10 +6,13 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Mapping
 from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+import nbformat
+from nbformat import NotebookNode
 from PIL import Image
 
 from lowcap.book import icons
@@ -68,6 +71,15 @@ def _complaints(log: str, stage: Path) -> str:
     lines = [line.replace(f"{stage}{os.sep}", "") for line in log.splitlines()]
     found = [line for line in lines if any(word in line for word in ("WARNING", "ERROR", "Error:"))]
     return " | ".join((found or lines[-3:])[:6])
+
+
+def offer(site: Path, notebooks: Mapping[str, NotebookNode]) -> None:
+    """Put the executed chapters in place of those that were made into pages: the ones that readers download.
+
+    They run anywhere that `lowcap` is installed: the explorables carry their data, the text has no roles of the site.
+    """
+    for name, notebook in notebooks.items():
+        nbformat.write(notebook, site / "_sources" / "book" / f"{name}.ipynb")
 
 
 def tidy(site: Path) -> None:

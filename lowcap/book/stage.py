@@ -26,7 +26,7 @@ def prepare(book: Book, stage: Path) -> None:
 
 
 def configure(book: Book, stage: Path, *, banner: str, repository: str | None, chapter: str | None = None) -> None:
-    """Write the staged `_config.yml` and `_toc.yml`; with `chapter` the book is that one and the references."""
+    """Write the staged `_config.yml` and `_toc.yml`; with `chapter` the book is that one, glossary, references."""
     config = copy.deepcopy(book.config)
     options = config.setdefault("sphinx", {}).setdefault("config", {}).setdefault("html_theme_options", {})
     if banner:
@@ -46,9 +46,9 @@ def _launch(config: dict[str, Any], repository: str) -> None:
 
 def _single(book: Book, chapter: str) -> dict[str, Any]:
     toc: dict[str, Any] = {"format": "jb-book", "root": _name(book, book.chapters[chapter])}
-    references = [path for path in book.documents if path.stem == "references"]
-    if references:
-        toc["chapters"] = [{"file": _name(book, path)} for path in references]
+    needed = [path for path in book.documents if path.stem in {"glossary", "references"}]
+    if needed:
+        toc["chapters"] = [{"file": _name(book, path)} for path in needed]
     return toc
 
 
