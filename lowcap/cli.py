@@ -106,6 +106,22 @@ def data(dataset: Dataset = "auto") -> None:
 
 
 @app.command()
+def archive(
+    out: Annotated[Path, typer.Option(help="The zip file to write.", metavar="FILE")] = Path("dist/book.zip"),
+    output: Output = Path("_build"),
+    check: Annotated[Path | None, typer.Option(help="Check this archive instead of making one.", metavar="FILE")] = None,
+) -> None:
+    """Pack the last book with all that it was made from, ready for a DOI."""
+    from lowcap.book import archive as packer
+    from lowcap.book.source import find_root
+
+    if check:
+        print(f"{check}: {packer.check(check)} files, all as they were packed")
+        return
+    print(f"Wrote {packer.archive(find_root(Path.cwd()), output, out)}")
+
+
+@app.command()
 def readme(output: Output = Path("_build")) -> None:
     """Write the results of the last build into README.md."""
     from lowcap.book import readme as page

@@ -11,7 +11,6 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from html import escape
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,11 +22,12 @@ from lowcap import pruning
 from lowcap.claimbox import show as display
 from lowcap.evaluation import evaluate
 from lowcap.pagedata import Blob, packed, rounded, shades, top_of
+from lowcap.place import beside
 from lowcap.population import Population
 from lowcap.tasks import Task
 from lowcap.training import PUBLISHED, Recipe, train
 
-CODE = Path(__file__).resolve().parents[1] / "book" / "static" / "explorables"
+CODE = beside("static", "book/static") / "explorables"
 FILES = ("network.js", "core.js", "train-yourself.js", "prune-yourself.js", "draw-digit.js")
 STYLE = "explorables.css"
 METHODS = {"first": "first layer", "network": "both layers together", "layer": "each layer",
