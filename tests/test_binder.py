@@ -113,7 +113,7 @@ def opened(browser, lab, name):  # noqa: F811
         tab, errors = context.new_page(), []
         tab.on("pageerror", lambda error: errors.append(str(error)))
         tab.goto(f"{lab}lab/tree/book/{name}.ipynb?{TOKEN}", timeout=2 * MINUTES)
-        tab.locator(".jp-NotebookPanel:visible .jp-MarkdownOutput h1").first.wait_for(timeout=2 * MINUTES)
+        tab.locator(".jp-NotebookPanel:visible h1").first.wait_for(timeout=2 * MINUTES)
         tab.errors = errors
         yield tab
 
@@ -156,7 +156,7 @@ def test_the_reader_of_myst_fits_this_jupyterlab(environment):
 @pytest.mark.parametrize("name", CHAPTERS)
 def test_every_chapter_opens_and_its_markup_is_read(browser, lab, name):  # noqa: F811
     with opened(browser, lab, name) as tab:
-        tab.locator("aside.admonition, .admonition").first.wait_for(timeout=MINUTES)
+        tab.locator("aside", has_text="You can change").first.wait_for(timeout=MINUTES)
         shown = tab.locator(".jp-NotebookPanel:visible").inner_text()
         assert "```{" not in shown
         assert not tab.locator(".jp-Dialog").count()

@@ -50,7 +50,7 @@ def _publish(book: source.Book, chapter: str, notebook: nbformat.NotebookNode, w
     nbformat.write(staged, work / book.chapters[chapter].relative_to(book.root))
     stage.configure(book, work, banner=stage.banner(dataset, False), repository=repository(book.root), chapter=chapter)
     pages = site.make_pages(work, out, strict=False)
-    site.offer(pages, {chapter: notebook})
+    site.offer(pages, {chapter: notebook}, repository(book.root))
     site.tidy(pages)
     nbformat.write(notebook, out / f"{chapter}.new")
     os.replace(out / f"{chapter}.new", out / f"{chapter}.ipynb")

@@ -60,6 +60,7 @@ lowcap.math = lowcapNetwork();
     const node = create(tag);
     for (const [name, value] of Object.entries(given)) {
       if (typeof value === "function") node.addEventListener(name, value);
+      else if (name === "style") node.style.cssText = value; // an attribute would break the strict policy of the site
       else if (value === true) node.setAttribute(name, "");
       else if (value !== false && value != null) node.setAttribute(name, value);
     }
