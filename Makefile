@@ -6,6 +6,9 @@
 #   make book ALL=1             execute every chapter again; CHAPTER=02-capacity only that one; FAST=1 a quick look
 #   make test                   all tests; ARGS="-k parameters" for some of them
 #   make lint                   style, format, types, notebooks without outputs
+#   make dist                   wheel and source archive in dist/, checked
+#   make archive                the last book with all that it was made from, as one file: dist/book.zip
+#   make audit                  known vulnerabilities of what is installed, and faults in the workflows
 #   make bench                  speed of the training core against others; JSON=PATH writes the figures down
 #   make clean                  remove what was built; the environment and the data stay
 #
@@ -16,6 +19,7 @@
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+TOOLS := .tools/.ready
 PYTHON ?=
 CANDIDATES := $(or $(PYTHON),python3 python3.14 python3.13 python3.12 python3.11 python)
 NOTEBOOKS := $(wildcard book/*.ipynb)
@@ -24,7 +28,7 @@ STRIP_KEYS := metadata.papermill cell.metadata.papermill
 BUILD_ARGS := $(if $(DATASET),--dataset '$(DATASET)') $(if $(ALL),--all) $(if $(FAST),--fast) \
               $(if $(OUTPUT),--output '$(OUTPUT)') $(foreach chapter,$(CHAPTER),--chapter '$(chapter)')
 
-.PHONY: help setup book test lint bench clean
+.PHONY: help setup book test lint dist archive audit bench clean
 .DELETE_ON_ERROR:
 
 help:
@@ -43,6 +47,18 @@ lint: $(READY)
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(if $(NOTEBOOKS),$(BIN)/nbstripout --verify --keep-id --extra-keys '$(STRIP_KEYS)' $(NOTEBOOKS))
+
+dist: $(TOOLS)
+	@rm -rf dist/lowcap-* build
+	@.tools/bin/python -m build --outdir dist .
+	@.tools/bin/twine check --strict dist/lowcap-*
+
+archive: $(READY)
+	@$(BIN)/lowcap archive --out dist/book.zip
+
+audit: $(READY) $(TOOLS)
+	@.tools/bin/zizmor --offline .github/workflows
+	@.tools/bin/pip-audit --disable-pip --no-deps --requirement requirements.txt
 
 bench: $(READY)
 	@$(BIN)/python -m benchmarks $(if $(JSON),--json '$(JSON)')
@@ -63,3 +79,8 @@ $(READY): requirements.txt pyproject.toml
 	$(BIN)/python -m pip install --disable-pip-version-check -r requirements.txt && \
 	$(BIN)/python -m pip install --disable-pip-version-check --quiet --no-deps --no-build-isolation -e . && \
 	touch $@ && echo "Set-up took $$(($$(date +%s) - start)) s."
+
+# What releases and audits need, and the book does not: kept apart, since their own requirements are many.
+$(TOOLS): .ci/tools.txt $(READY)
+	@rm -f $@; [ -x .tools/bin/pip ] || $(BIN)/python -m venv .tools || exit 1; \
+	.tools/bin/pip install --disable-pip-version-check --quiet -r .ci/tools.txt && touch $@

@@ -122,6 +122,18 @@ def archive(
 
 
 @app.command()
+def drift(
+    before: Annotated[str, typer.Argument(help="A results.json: a file or an https address.", metavar="BEFORE")],
+    after: Annotated[str, typer.Argument(help="Another one.", metavar="AFTER")],
+    tolerance: Annotated[float, typer.Option(min=0, help="How far a number may move.", metavar="NUMBER")] = 0.005,
+) -> None:
+    """Compare the numbers and verdicts of two built books."""
+    from lowcap.book import drift as comparing
+
+    print(f"{comparing.check(before, after, tolerance)} numbers and verdicts agree")
+
+
+@app.command()
 def readme(output: Output = Path("_build")) -> None:
     """Write the results of the last build into README.md."""
     from lowcap.book import readme as page
