@@ -22,7 +22,7 @@ READY := $(VENV)/.ready
 TOOLS := .tools/.ready
 PYTHON ?=
 CANDIDATES := $(or $(PYTHON),python3 python3.14 python3.13 python3.12 python3.11 python)
-NOTEBOOKS := $(wildcard book/*.ipynb)
+NOTEBOOKS := $(wildcard book/*.ipynb book/template/*.ipynb)
 STRIP_KEYS := metadata.papermill cell.metadata.papermill
 
 BUILD_ARGS := $(if $(DATASET),--dataset '$(DATASET)') $(if $(ALL),--all) $(if $(FAST),--fast) \

@@ -126,6 +126,8 @@ def test_a_chapter_runs_in_an_empty_folder_and_a_fresh_environment(wheel, tmp_pa
     subprocess.run([sys.executable, "-m", "venv", tmp_path / "env"], check=True)
     pip = [python, "-m", "pip", "install", "--quiet"]
     subprocess.run([*pip, "ipykernel", "nbclient"], check=True)
-    subprocess.run([python.with_name("jupyter-execute"), "--inplace", "chapter.ipynb"], cwd=folder, env=clean, check=True)
+    subprocess.run(
+        [python.with_name("jupyter-execute"), "--inplace", "chapter.ipynb"], cwd=folder, env=clean, check=True
+    )
     done = nbformat.read(folder / "chapter.ipynb", as_version=4)
     assert all(cell.execution_count for cell in done.cells if cell.cell_type == "code")

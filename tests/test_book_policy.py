@@ -29,7 +29,7 @@ def test_the_policy_makes_no_exception(unsafe):
 
 def test_the_policy_comes_before_all_else_in_the_head(tmp_path):
     page = applied(tmp_path, "<p>x</p>")
-    assert page.index("<head>\n<meta http-equiv=\"Content-Security-Policy\"") < page.index("<title>")
+    assert page.index('<head>\n<meta http-equiv="Content-Security-Policy"') < page.index("<title>")
 
 
 def test_scripts_move_in_their_order_and_those_side_by_side_become_one(tmp_path):
@@ -57,7 +57,9 @@ def test_a_handler_becomes_a_listener(tmp_path):
 
 
 def test_a_look_becomes_a_class_and_styles_a_sheet(tmp_path):
-    body = '<tr style="text-align: right;"><td class="n" style="color: red">1</td></tr><style scoped>td { top: 0 }</style>'
+    body = (
+        '<tr style="text-align: right;"><td class="n" style="color: red">1</td></tr><style scoped>td { top: 0 }</style>'
+    )
     page = applied(tmp_path, body)
     assert "style=" not in page
     assert "<style" not in page

@@ -62,7 +62,9 @@ def read(root: Path, output: Path) -> Built:
     """The last book, if it is that of the sources as they are now; BuildError otherwise."""
     book, path = source.load(root), output / "html" / "provenance.json"
     built = Built(book, output, json.loads(path.read_text(encoding="utf-8")))
-    stale = sorted({*book.chapters} ^ {*built.chapters}) or [name for name in book.chapters if not _executed(built, name)]
+    stale = sorted({*book.chapters} ^ {*built.chapters}) or [
+        name for name in book.chapters if not _executed(built, name)
+    ]
     stale += [str(path.relative_to(root)) for path in _texts(book) if not _published(built, path)]
     if stale:
         raise BuildError(f"the book in {output} is not that of the sources: {', '.join(stale)} changed; {AGAIN}")

@@ -6,7 +6,7 @@ from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell
 
 ID = "bootstrap"
-CELL = '''# Where the package lowcap is there, this does nothing; elsewhere it installs the one that this chapter was made with.
+CELL = """# Where the package lowcap is there, this does nothing; elsewhere it installs the one that this chapter was made with.
 import glob
 import importlib.util
 import subprocess
@@ -21,7 +21,7 @@ if importlib.util.find_spec("lowcap") is None:
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
         raise RuntimeError(f"{{package}} could not be installed: {{done.stderr}}")
-    importlib.invalidate_caches()'''
+    importlib.invalidate_caches()"""
 
 
 def add(notebook: NotebookNode, repository: str | None, version: str) -> NotebookNode:

@@ -23,7 +23,9 @@ def read(place: str) -> Results:
             found = json.loads(Path(place).read_text(encoding="utf-8"))
         return {"results": found["results"], "claims": found["claims"]}
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{place} must be the results.json of a built book, as a file or https address: {error}") from None
+        raise UserError(
+            f"{place} must be the results.json of a built book, as a file or https address: {error}"
+        ) from None
 
 
 def compare(before: Results, after: Results, tolerance: float = TOLERANCE) -> list[str]:

@@ -81,7 +81,9 @@ def offer(site: Path, notebooks: Mapping[str, NotebookNode], repository: str | N
     `lowcap` where it is missing.
     """
     for name, notebook in notebooks.items():
-        nbformat.write(bootstrap.add(notebook, repository, version("lowcap")), site / "_sources" / "book" / f"{name}.ipynb")
+        nbformat.write(
+            bootstrap.add(notebook, repository, version("lowcap")), site / "_sources" / "book" / f"{name}.ipynb"
+        )
 
 
 def tidy(site: Path) -> None:
