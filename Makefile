@@ -7,6 +7,9 @@
 #   make book PDF=1             make the paper as a PDF too, _build/html/lowcap.pdf; needs Chromium or Chrome
 #   make test                   all tests; ARGS="-k parameters" for some of them; those of the JavaScript need node
 #   make lint                   style, format, types, notebooks without outputs; with npm the JavaScript too
+#   make dist                   wheel and source archive in dist/, checked
+#   make archive                the last book with all that it was made from, as one file: dist/book.zip
+#   make audit                  known vulnerabilities of what is installed, and faults in the workflows
 #   make bench                  speed of the training core against others; JSON=PATH writes the figures down
 #   make clean                  remove what was built; the environment and the data stay
 #
@@ -17,9 +20,10 @@
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+TOOLS := .tools/.ready
 PYTHON ?=
 CANDIDATES := $(or $(PYTHON),python3 python3.14 python3.13 python3.12 python3.11 python)
-NOTEBOOKS := $(wildcard book/*.ipynb)
+NOTEBOOKS := $(wildcard book/*.ipynb book/template/*.ipynb)
 STRIP_KEYS := metadata.papermill cell.metadata.papermill
 
 BUILD_ARGS := $(if $(DATASET),--dataset '$(DATASET)') $(if $(ALL),--all) $(if $(FAST),--fast) $(if $(PDF),--pdf) \
@@ -28,9 +32,9 @@ BUILD_ARGS := $(if $(DATASET),--dataset '$(DATASET)') $(if $(ALL),--all) $(if $(
 # For the end of `if command -v node; then ...;`: without node its checks are left out, unless they are required.
 NO_NODE := elif [ -n "$$LOWCAP_REQUIRE_NODE" ]; then echo "node and npm are needed (LOWCAP_REQUIRE_NODE)" >&2; exit 1; \
            else echo "The JavaScript was not checked: there is no node."; fi
-TOOLS := node_modules/.ready
+NODE_TOOLS := node_modules/.ready
 
-.PHONY: help setup book test lint bench clean
+.PHONY: help setup book test lint dist archive audit bench clean
 .DELETE_ON_ERROR:
 
 help:
@@ -50,7 +54,19 @@ lint: $(READY)
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(if $(NOTEBOOKS),$(BIN)/nbstripout --verify --keep-id --extra-keys '$(STRIP_KEYS)' $(NOTEBOOKS))
-	@if command -v npm >/dev/null; then $(MAKE) --no-print-directory $(TOOLS) && npm run --silent lint; $(NO_NODE)
+	@if command -v npm >/dev/null; then $(MAKE) --no-print-directory $(NODE_TOOLS) && npm run --silent lint; $(NO_NODE)
+
+dist: $(TOOLS)
+	@rm -rf dist/lowcap-* build
+	@.tools/bin/python -m build --outdir dist .
+	@.tools/bin/twine check --strict dist/lowcap-*
+
+archive: $(READY)
+	@$(BIN)/lowcap archive --out dist/book.zip
+
+audit: $(READY) $(TOOLS)
+	@.tools/bin/zizmor --offline .github/workflows
+	@.tools/bin/pip-audit --disable-pip --no-deps --requirement requirements.txt
 
 bench: $(READY)
 	@$(BIN)/python -m benchmarks $(if $(JSON),--json '$(JSON)')
@@ -59,7 +75,7 @@ clean:
 	rm -rf _build book/_generated .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 # Tools for the JavaScript; the book itself needs none of them.
-$(TOOLS): package-lock.json
+$(NODE_TOOLS): package-lock.json
 	@npm ci --silent && touch $@
 
 # The mark is written last, so a set-up that was interrupted starts again.
@@ -75,3 +91,8 @@ $(READY): requirements.txt pyproject.toml
 	$(BIN)/python -m pip install --disable-pip-version-check -r requirements.txt && \
 	$(BIN)/python -m pip install --disable-pip-version-check --quiet --no-deps --no-build-isolation -e . && \
 	touch $@ && echo "Set-up took $$(($$(date +%s) - start)) s."
+
+# What releases and audits need, and the book does not: kept apart, since their own requirements are many.
+$(TOOLS): .ci/tools.txt $(READY)
+	@rm -f $@; [ -x .tools/bin/pip ] || $(BIN)/python -m venv .tools || exit 1; \
+	.tools/bin/pip install --disable-pip-version-check --quiet -r .ci/tools.txt && touch $@

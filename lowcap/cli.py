@@ -149,6 +149,58 @@ def data(dataset: Dataset = "auto") -> None:
 
 
 @app.command()
+def new(chapter: Annotated[str, typer.Argument(help="Its id, such as 12-mine.")]) -> None:
+    """Begin a chapter from the template, or bring its parameters cell up to date."""
+    from lowcap.book import template
+    from lowcap.book.source import find_root
+
+    print(f"Wrote {template.new(find_root(Path.cwd()), chapter)}")
+
+
+@app.command()
+def check(
+    chapter: Annotated[str, typer.Argument(help="A chapter's id, such as 12-mine.")],
+    out: Annotated[Path | None, typer.Option(help="For its page.  [default: runs/CHAPTER]", metavar="FOLDER")] = None,
+) -> None:
+    """Check one chapter: its style, then a fast run on the bundled digits."""
+    from lowcap.book import style
+    from lowcap.book.source import find_root
+
+    style.check(find_root(Path.cwd()), chapter, out or Path("runs") / chapter)
+    print(f"{chapter} is as a chapter should be")
+
+
+@app.command()
+def archive(
+    out: Annotated[Path, typer.Option(help="The zip file to write.", metavar="FILE")] = Path("dist/book.zip"),
+    output: Output = Path("_build"),
+    check: Annotated[
+        Path | None, typer.Option(help="Check this archive instead of making one.", metavar="FILE")
+    ] = None,
+) -> None:
+    """Pack the last book with all that it was made from, ready for a DOI."""
+    from lowcap.book import archive as packer
+    from lowcap.book.source import find_root
+
+    if check:
+        print(f"{check}: {packer.check(check)} files, all as they were packed")
+        return
+    print(f"Wrote {packer.archive(find_root(Path.cwd()), output, out)}")
+
+
+@app.command()
+def drift(
+    before: Annotated[str, typer.Argument(help="A results.json: a file or an https address.", metavar="BEFORE")],
+    after: Annotated[str, typer.Argument(help="Another one.", metavar="AFTER")],
+    tolerance: Annotated[float, typer.Option(min=0, help="How far a number may move.", metavar="NUMBER")] = 0.005,
+) -> None:
+    """Compare the numbers and verdicts of two built books."""
+    from lowcap.book import drift as comparing
+
+    print(f"{comparing.check(before, after, tolerance)} numbers and verdicts agree")
+
+
+@app.command()
 def readme(output: Output = Path("_build")) -> None:
     """Write the results of the last build into README.md."""
     from lowcap.book import readme as page

@@ -11,7 +11,6 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from html import escape
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -25,12 +24,13 @@ from lowcap.corruption import CORRUPTIONS, patch_side
 from lowcap.evaluation import evaluate
 from lowcap.layers import Images, shared_neighbours
 from lowcap.pagedata import Blob, packed, rounded, shades, top_of
+from lowcap.place import beside
 from lowcap.population import Population
 from lowcap.robustness import sweep
 from lowcap.tasks import Task
 from lowcap.training import PUBLISHED, Recipe, train
 
-CODE = Path(__file__).resolve().parents[1] / "book" / "static" / "explorables"
+CODE = beside("static", "book/static") / "explorables"
 FILES = ("network.js", "core.js", "train-yourself.js", "prune-yourself.js", "draw-digit.js", "corrupt-it.js",
          "morph-map.js", "claim-ledger.js")  # fmt: skip
 STYLE = "explorables.css"

@@ -23,6 +23,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 
 from lowcap.errors import UserError
 from lowcap.evaluation import f1_score, roc_auc
+from lowcap.place import beside
 from lowcap.population import Population, head
 from lowcap.shard import BLOCK_ROWS
 from lowcap.tasks import PAIRS, check_classes, check_seed, raw_training_images
@@ -32,7 +33,7 @@ SEEDS = (0, 42, 78)
 WIDTHS = (2, 4, 6, 8, 10, 12, 16, 24, 32, 48, 64)
 PERCENTAGES = (10, 15, 20, 30, 40, 50, 80, 90, 95, 99)
 LR, STEPS = 0.03, 100
-PUBLISHED_NUMBERS = Path(__file__).resolve().parents[1] / "data" / "published"
+PUBLISHED_NUMBERS = beside("published", "data/published")
 Pairs = Sequence[tuple[int, int]]
 T = TypeVar("T")
 

@@ -34,6 +34,8 @@ def mnist() -> str:
 def pytest_runtest_setup(item: pytest.Item) -> None:
     if item.get_closest_marker("mnist"):
         _need_mnist()
+    if item.get_closest_marker("weekly") and os.environ.get("LOWCAP_WEEKLY") != "1":
+        pytest.skip("minutes long; LOWCAP_WEEKLY=1 runs it")
 
 
 def _need_mnist() -> None:

@@ -19,6 +19,8 @@ from pathlib import Path
 import pytest
 from toybook import fast_book
 
+from lowcap.book.policy import POLICY
+
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
          "--disable-component-update", "--disable-sync"]  # fmt: skip
 WIDTHS, SCHEMES = (1280, 390), ("light", "dark")
@@ -80,10 +82,18 @@ def home(site):
         yield address
 
 
+class Strict(Quiet):
+    """Sends the policy as a header too, as strict servers do."""
+
+    def end_headers(self):
+        self.send_header("Content-Security-Policy", f"{POLICY}; frame-ancestors 'none'")
+        super().end_headers()
+
+
 @contextmanager
 def serving(folder):
     """The address at which the folder can be visited."""
-    handler = functools.partial(Quiet, directory=str(folder))
+    handler = functools.partial(Strict, directory=str(folder))
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield f"http://127.0.0.1:{server.server_port}/"
@@ -255,6 +265,28 @@ def test_pages_work_from_the_file_system(browser, site):
     seen = [visit(browser, f"file://{site}/", page, 1280, "light") for page in pages(site)]
     assert told(seen, "console") == []
     assert told(seen, "foreign") == []
+
+
+def test_buttons_of_the_theme_work_under_the_policy(browser, home):
+    with browser.new_context() as context:
+        tab = context.new_page()
+        tab.goto(f"{home}book/01-replay.html")
+        tab.evaluate("() => { window.print = () => { window.printed = true; } }")
+        tab.locator("[data-on-click]").last.evaluate("button => button.click()")
+        assert tab.evaluate("window.printed")
+        tab.goto(f"{home}search.html?q=pruning")
+        tab.locator("#search-results li").first.wait_for()
+
+
+def test_a_script_that_stands_in_a_page_does_not_run(browser, home):
+    with browser.new_context() as context:
+        tab, told = context.new_page(), []
+        tab.on("console", lambda message: told.append(message.text))
+        tab.goto(f"{home}book/01-replay.html")
+        tab.evaluate("document.body.insertAdjacentHTML('beforeend', '<img src=x onerror=\"window.ran = 1\">')")
+        tab.wait_for_timeout(300)
+        assert tab.evaluate("window.ran") is None
+        assert any("Content Security Policy" in text for text in told)
 
 
 def test_a_reader_without_javascript_gets_text_and_mathematics(browser, site, home):

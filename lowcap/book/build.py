@@ -122,7 +122,7 @@ class Build:
         with self.steps.step("pages"):
             pages = site.make_pages(self.stage, self.output)
         with self.steps.step("tidy"):
-            site.offer(pages, notebooks)
+            site.offer(pages, notebooks, repository(self.book.root))
             write_json(pages / "results.json", facts)
             write_json(pages / "provenance.json", {n: nb.metadata["lowcap"] for n, nb in notebooks.items()})
             site.tidy(pages)

@@ -70,11 +70,9 @@ def _publish(
         staged.cells.append(nbformat.v4.new_markdown_cell(REFERENCES))
     nbformat.write(staged, work / place)
     banner = stage.banner(dataset, False, _names(dataset))
-    stage.configure(
-        book, work, banner=banner, repository=repository(book.root), chapter=chapter, one_file=one_file
-    )
+    stage.configure(book, work, banner=banner, repository=repository(book.root), chapter=chapter, one_file=one_file)
     pages = site.make_pages(work, out, strict=False)
-    site.offer(pages, {chapter: notebook})
+    site.offer(pages, {chapter: notebook}, repository(book.root))
     site.tidy(pages)
     nbformat.write(notebook, out / f"{chapter}.new")
     os.replace(out / f"{chapter}.new", out / f"{chapter}.ipynb")

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from html.parser import HTMLParser
+from importlib.metadata import version
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -15,7 +16,7 @@ import nbformat
 from nbformat import NotebookNode
 from PIL import Image
 
-from lowcap.book import icons, sheets
+from lowcap.book import bootstrap, icons, policy, sheets
 from lowcap.errors import BuildError
 
 UNUSED = (
@@ -73,13 +74,16 @@ def _complaints(log: str, stage: Path) -> str:
     return " | ".join((found or lines[-3:])[:6])
 
 
-def offer(site: Path, notebooks: Mapping[str, NotebookNode]) -> None:
+def offer(site: Path, notebooks: Mapping[str, NotebookNode], repository: str | None) -> None:
     """Put the executed chapters in place of those that were made into pages: the ones that readers download.
 
-    They run anywhere that `lowcap` is installed: the explorables carry their data, the text has no roles of the site.
+    They run anywhere: the explorables carry their data, the text has no roles of the site, and the first cell installs
+    `lowcap` where it is missing.
     """
     for name, notebook in notebooks.items():
-        nbformat.write(notebook, site / "_sources" / "book" / f"{name}.ipynb")
+        nbformat.write(
+            bootstrap.add(notebook, repository, version("lowcap")), site / "_sources" / "book" / f"{name}.ipynb"
+        )
 
 
 def tidy(site: Path) -> None:
@@ -95,6 +99,7 @@ def tidy(site: Path) -> None:
     renamed = {figure.name: _lighten(figure) for figure in site.glob("_images/*.png")}
     for page in site.rglob("*.html"):
         page.write_text(_mended(page.read_text(encoding="utf-8"), renamed), encoding="utf-8")
+    policy.apply(site)
     (site / ".nojekyll").touch()
 
 
