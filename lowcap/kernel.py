@@ -55,9 +55,10 @@ def tangent_kernel(module: nn.Module, x: Tensor, other: Tensor | None = None) ->
 def _one_hidden_layer(module: nn.Sequential, x: Tensor, other: Tensor) -> Tensor:
     """The kernel of Linear, ReLU, Linear: per unit, by the first weights x x' v² where both images light it, by the
     second the product of its activations; biases count as a pixel, and a unit, that is always 1."""
-    ones = [float(layer.bias is not None) for layer in (module[0], module[2])]
-    before, before_other = module[0](x), module[0](other)
-    by_first = ((before > 0) * module[2].weight.square()) @ (before_other > 0).to(x).T
+    first, last = module[0], module[2]
+    ones = [float(layer.bias is not None) for layer in (first, last)]
+    before, before_other = first(x), first(other)
+    by_first = ((before > 0) * last.weight.square()) @ (before_other > 0).to(x).T
     return (x @ other.T + ones[0]) * by_first + before.relu() @ before_other.relu().T + ones[1]
 
 

@@ -16,7 +16,7 @@ from lowcap import descent, pruning, robustness, subnetworks, tickets, tracing
 from lowcap.corruption import CORRUPTIONS, check_severity
 from lowcap.errors import UserError
 from lowcap.evaluation import evaluate
-from lowcap.magnitude import trained
+from lowcap.magnitude import start, trained
 from lowcap.population import Population
 from lowcap.sweep.grid import Axis, Grid, classes, names, numbers, own_or, suggestion, whole
 from lowcap.tasks import DATASETS, Task, load_task, with_train_size
@@ -119,11 +119,11 @@ def _tracing(block: Block) -> pd.DataFrame:
 
 
 def _tickets(block: Block) -> pd.DataFrame:
-    task, rounds = tickets.only_live(block.task), block.on("round")
-    widths, seeds = block.shard.widths, block.shard.seeds
-    rows = tickets.compare(
-        task, widths, seeds, block.fitted(), max(rounds), [k for k in rounds if k], controls=block.on("control")
-    )
+    task, rounds, recipe = tickets.only_live(block.task), block.on("round"), block.fitted()
+    first = start(task, block.shard.widths, block.shard.seeds, recipe)
+    found = tickets.trunk(first, task, recipe, max(rounds))
+    at, controls = [k for k in rounds if k], block.on("control")
+    rows = tickets.compare(first, found, task, recipe, at, controls=controls)
     return rows[rows["round"].isin([0, *rounds])]
 
 
