@@ -410,7 +410,7 @@ class Descent(Parameters):
                                   cost=_LINEAR)  # fmt: skip
     n_patch: int = _field(2000, "training images of the transformers and their rivals", (20, 60000), "images", _LINEAR)
     patch_seeds: int = _field(2, "transformers per width", (1, 20), "networks", _LINEAR)
-    patch_epochs: int = _field(100, "passes over the training images there", (1, 2000), "epochs", _LINEAR)
+    patch_epochs: int = _field(120, "passes over the training images there", (1, 2000), "epochs", _LINEAR)
     patch_lr: float = _field(0.007, "learning rate of Adam there", (1e-6, 1.0), "per step")
 
 
