@@ -43,7 +43,7 @@ def run_of_x(*, verdict: str | None, dataset: str = "mnist", changed: tuple[str,
     """What `collect` would find after a run of the chapter of claim x."""
     own = dataset == "mnist" and not changed
     found: list[dict[str, Any]] = [{"run": {"chapter": "02-capacity", "own": own}}]
-    fields = vars(CLAIM) | {"verdict": verdict, "own": own}
+    fields = vars(CLAIM) | {"verdict": verdict, "numbers": {"n": "1"}, "own": own}
     return found + ([{"claim": fields}] if verdict else [])
 
 
