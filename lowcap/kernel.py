@@ -14,6 +14,8 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 import pandas as pd
+from typing import cast
+
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call, jacrev, vmap
@@ -55,7 +57,7 @@ def tangent_kernel(module: nn.Module, x: Tensor, other: Tensor | None = None) ->
 def _one_hidden_layer(module: nn.Sequential, x: Tensor, other: Tensor) -> Tensor:
     """The kernel of Linear, ReLU, Linear: per unit, by the first weights x x' v² where both images light it, by the
     second the product of its activations; biases count as a pixel, and a unit, that is always 1."""
-    first, last = module[0], module[2]
+    first, last = cast(nn.Linear, module[0]), cast(nn.Linear, module[2])
     ones = [float(layer.bias is not None) for layer in (first, last)]
     before, before_other = first(x), first(other)
     by_first = ((before > 0) * last.weight.square()) @ (before_other > 0).to(x).T
