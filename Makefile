@@ -4,8 +4,9 @@
 #   make book                   execute what has changed, check it, build the pages: _build/html/index.html
 #   make book DATASET=mnist     insist on MNIST instead of falling back on the bundled digits
 #   make book ALL=1             execute every chapter again; CHAPTER=02-capacity only that one; FAST=1 a quick look
-#   make test                   all tests; ARGS="-k parameters" for some of them
-#   make lint                   style, format, types, notebooks without outputs
+#   make book PDF=1             make the paper as a PDF too, _build/html/lowcap.pdf; needs Chromium or Chrome
+#   make test                   all tests; ARGS="-k parameters" for some of them; those of the JavaScript need node
+#   make lint                   style, format, types, notebooks without outputs; with npm the JavaScript too
 #   make bench                  speed of the training core against others; JSON=PATH writes the figures down
 #   make clean                  remove what was built; the environment and the data stay
 #
@@ -21,8 +22,13 @@ CANDIDATES := $(or $(PYTHON),python3 python3.14 python3.13 python3.12 python3.11
 NOTEBOOKS := $(wildcard book/*.ipynb)
 STRIP_KEYS := metadata.papermill cell.metadata.papermill
 
-BUILD_ARGS := $(if $(DATASET),--dataset '$(DATASET)') $(if $(ALL),--all) $(if $(FAST),--fast) \
+BUILD_ARGS := $(if $(DATASET),--dataset '$(DATASET)') $(if $(ALL),--all) $(if $(FAST),--fast) $(if $(PDF),--pdf) \
               $(if $(OUTPUT),--output '$(OUTPUT)') $(foreach chapter,$(CHAPTER),--chapter '$(chapter)')
+
+# For the end of `if command -v node; then ...;`: without node its checks are left out, unless they are required.
+NO_NODE := elif [ -n "$$LOWCAP_REQUIRE_NODE" ]; then echo "node and npm are needed (LOWCAP_REQUIRE_NODE)" >&2; exit 1; \
+           else echo "The JavaScript was not checked: there is no node."; fi
+TOOLS := node_modules/.ready
 
 .PHONY: help setup book test lint bench clean
 .DELETE_ON_ERROR:
@@ -36,6 +42,7 @@ book: $(READY)
 	@$(BIN)/lowcap build $(BUILD_ARGS)
 
 test: $(READY)
+	@if command -v node >/dev/null; then node --test --test-reporter=spec tests/js/*.test.mjs; $(NO_NODE)
 	@$(BIN)/python -m pytest $(ARGS)
 
 lint: $(READY)
@@ -43,12 +50,17 @@ lint: $(READY)
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(if $(NOTEBOOKS),$(BIN)/nbstripout --verify --keep-id --extra-keys '$(STRIP_KEYS)' $(NOTEBOOKS))
+	@if command -v npm >/dev/null; then $(MAKE) --no-print-directory $(TOOLS) && npm run --silent lint; $(NO_NODE)
 
 bench: $(READY)
 	@$(BIN)/python -m benchmarks $(if $(JSON),--json '$(JSON)')
 
 clean:
 	rm -rf _build book/_generated .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+# Tools for the JavaScript; the book itself needs none of them.
+$(TOOLS): package-lock.json
+	@npm ci --silent && touch $@
 
 # The mark is written last, so a set-up that was interrupted starts again.
 $(READY): requirements.txt pyproject.toml

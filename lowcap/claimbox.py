@@ -46,7 +46,7 @@ def as_html(verdict: Verdict) -> str:
     rows = "".join(f"<dt>{name}</dt><dd>{text}</dd>" for name, text in facts.items())
     remark = f'<p class="claim__note">{escape(note(verdict))}</p>' if note(verdict) else ""
     return (
-        f'<div class="claim claim--{verdict.verdict.replace(" ", "-")}">'
+        f'<div id="claim-{claim.id}" class="claim claim--{verdict.verdict.replace(" ", "-")}">'
         f'<p class="claim__sentence">{escape(claim.sentence)}</p><dl class="claim__facts">{rows}</dl>'
         f'<p class="claim__verdict"><span aria-hidden="true">{MARKS[verdict.verdict]}</span> '
         f"Verdict: <strong>{verdict.verdict}</strong></p>{remark}</div>"

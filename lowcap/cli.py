@@ -40,6 +40,10 @@ def build(
     output: Output = Path("_build"),
     fast: Annotated[bool, typer.Option("--fast", help="Few networks and seeds: a quick look only.")] = False,
     limit: Limit = 3600,
+    pdf: Annotated[bool, typer.Option("--pdf", help="Make lowcap.pdf too; needs Chromium or Chrome.")] = False,
+    browser: Annotated[
+        str | None, typer.Option(help="Prints it.  [default: LOWCAP_BROWSER, or one on the PATH]", metavar="PATH")
+    ] = None,
 ) -> None:
     """Execute what has changed, check it, build the pages.
 
@@ -49,7 +53,7 @@ def build(
     from lowcap.book.source import find_root
 
     again = ("*",) if everything else tuple(chapter or ())
-    book.build(find_root(Path.cwd()), book.Options(dataset, again, output, fast, limit))
+    book.build(find_root(Path.cwd()), book.Options(dataset, again, output, fast, limit, pdf, browser))
 
 
 @app.command()
@@ -74,6 +78,39 @@ def run(
 
     folder = out or Path("runs") / chapter
     runner.run(find_root(Path.cwd()), chapter, parameter or [], folder, limit, one_file=one_file)
+
+
+@app.command()
+def sweep(
+    experiment: Annotated[
+        str, typer.Argument(help="capacity, pruning, robustness, tracing, tickets, descent, or chapter:NN-name.")
+    ],
+    more: Annotated[list[str] | None, typer.Argument(help="More axes of the grid.", metavar="[AXIS=VALUES]...")] = None,
+    grid: Annotated[
+        list[str] | None,
+        typer.Option(help="Such as pair=all width=1:64 seed=0:99 recipe=published,converged.", metavar="AXIS=VALUES"),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="For rows and manifest.  [default: sweeps/EXPERIMENT]", metavar="FOLDER")
+    ] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(min=1, max=4096, help="Processes on this machine.  [default: one per core]", metavar="N"),
+    ] = None,
+    backend: Annotated[str, typer.Option(help="loky (this machine) or dask.", metavar="NAME")] = "loky",
+    scheduler: Annotated[
+        str | None, typer.Option(help="Of a Dask cluster, such as tcp://10.0.0.1:8786.", metavar="ADDRESS")
+    ] = None,
+) -> None:
+    """Run an experiment, or a chapter, over a grid of parameters.
+
+    What comes out is a Parquet file, one row per network and condition. Given again, the command goes on where it was
+    stopped.
+    """
+    from lowcap.sweep import command
+
+    name = experiment.replace(":", "-")
+    command.sweep(experiment, [*(grid or []), *(more or [])], out or Path("sweeps") / name, workers, backend, scheduler)
 
 
 @app.command()

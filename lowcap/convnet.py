@@ -134,7 +134,8 @@ def fit(
         UserError: an unknown layer.
     """
     weights = layers_of(module, layers)
-    masks = {name: weight != 0 for name, weight in weights.items()} if frozen else {}
+    # As numbers: a product with bools takes five times as long.
+    masks = {name: (weight != 0).to(weight.dtype) for name, weight in weights.items()} if frozen else {}
     options = {"momentum": recipe.momentum} if recipe.optimizer == "sgd" else {}
     kind = OPTIMIZERS[recipe.optimizer]
     optimizer = kind(module.parameters(), lr=recipe.lr, weight_decay=recipe.weight_decay, fused=True, **options)

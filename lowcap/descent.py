@@ -24,6 +24,7 @@ from lowcap.tasks import Task, with_label_noise, with_train_size
 from lowcap.training import Recipe, train
 from lowcap.transformer import Transformer
 
+REACH = 16  # "very wide": so many times the interpolation threshold
 HEADS = 2  # of a transformer, whose width is a multiple of it
 
 
@@ -54,18 +55,24 @@ def trained(
     """
     whole("looks", [looks])
     epochs = moments(recipe.epochs, looks)
-    frames: list[pd.DataFrame] = []
-    for seed in seeds:
-        noisy = with_label_noise(with_train_size(task, n, seed), noise, seed)
+    jobs = [partial(_course, task, widths, seed, recipe, n, noise, epochs) for seed in seeds]
+    return pd.concat(in_threads(jobs), ignore_index=True).assign(noise=noise)
 
-        def look(epoch: int, population: Population, noisy: Task = noisy, seed: int = seed) -> None:
-            if epoch in epochs:
-                rows = population.members[["width", "n_params"]].assign(seed=seed, epoch=epoch)
-                frames.append(rows.assign(**scores(population, noisy)))
 
-        shape: dict[str, Any] = {"n_features": task.n_features, "n_outputs": task.n_outputs, "init": recipe.init}
-        train(Population.grid(widths, [seed], **shape), noisy, recipe, order_seed=seed, on_epoch=look)
-    return pd.concat(frames, ignore_index=True).assign(noise=noise, n=len(noisy.x_train))
+def _course(
+    task: Task, widths: Sequence[int], seed: int, recipe: Recipe, n: int, noise: float, epochs: list[int]
+) -> pd.DataFrame:
+    """The networks of one seed, looked at after these epochs: while one seed's are looked at, another's train on."""
+    noisy, frames = with_label_noise(with_train_size(task, n, seed), noise, seed), []
+
+    def look(epoch: int, population: Population) -> None:
+        if epoch in epochs:
+            rows = population.members[["width", "n_params"]].assign(seed=seed, epoch=epoch, n=len(noisy.x_train))
+            frames.append(rows.assign(**scores(population, noisy)))
+
+    shape: dict[str, Any] = {"n_features": task.n_features, "n_outputs": task.n_outputs, "init": recipe.init}
+    train(Population.grid(widths, [seed], **shape), noisy, recipe, order_seed=seed, on_epoch=look)
+    return pd.concat(frames)
 
 
 def moments(last: int, count: int) -> list[int]:
@@ -129,9 +136,10 @@ def landmarks(rows: pd.DataFrame, *, x: str = "width", y: str = "test_error") ->
     curve that only falls has none: `rise` is 0, and minimum and peak are its last point.
 
     Returns:
-        `at_minimum, minimum, at_peak, peak`; `rise` (peak less minimum), `ratio` (peak over minimum) and `sure`, the
-        smallest rise between the same two points among the seeds that are at both; `at_last, last`, the largest `x`;
-        `fall`, from the peak to the lowest mean after it.
+        `at_minimum, minimum, at_peak, peak`; `first`, the fall to the minimum from the highest mean before it; `rise`
+        (peak less minimum), `ratio` (peak over minimum) and `sure`, the smallest rise between the same two points among
+        the seeds that are at both; `fall`, from the peak to the lowest mean after it; `at_last, last`, the largest `x`;
+        `best`, the `x` of the lowest mean of all.
 
     Raises:
         UserError: a column that is missing, or no rows.
@@ -142,9 +150,48 @@ def landmarks(rows: pd.DataFrame, *, x: str = "width", y: str = "test_error") ->
     at_minimum = mean.loc[:at_peak].idxmin()
     each = rows.pivot_table(index="seed", columns=x, values=y)
     found = {"at_minimum": at_minimum, "minimum": mean[at_minimum], "at_peak": at_peak, "peak": mean[at_peak]}
-    found |= {"rise": mean[at_peak] - mean[at_minimum], "ratio": mean[at_peak] / max(mean[at_minimum], 1e-12)}
-    found |= {"sure": (each[at_peak] - each[at_minimum]).min(), "at_last": mean.index[-1], "last": mean.iloc[-1]}
-    return pd.Series(found | {"fall": mean[at_peak] - mean.loc[at_peak:].min()}, dtype=float)
+    found |= {"first": mean.loc[:at_minimum].max() - mean[at_minimum], "rise": mean[at_peak] - mean[at_minimum]}
+    found |= {"ratio": mean[at_peak] / max(mean[at_minimum], 1e-12), "sure": (each[at_peak] - each[at_minimum]).min()}
+    found |= {"fall": mean[at_peak] - mean.loc[at_peak:].min(), "at_last": mean.index[-1], "last": mean.iloc[-1]}
+    return pd.Series(found | {"best": mean.idxmin()}, dtype=float)
+
+
+def survey(rows: pd.DataFrame, by: Sequence[str], *, fit: str, at_most: float) -> pd.DataFrame:
+    """The landmarks of every curve of test error over width, against its measured interpolation threshold.
+
+    Args:
+        by: the columns that tell one curve from another.
+        fit, at_most: what the threshold is measured by, as in `threshold`.
+
+    Returns:
+        A row per curve with the columns of `landmarks` and `zero`, the threshold (NaN if there is none); `away`, how
+        many steps in the list of widths the peak is from it; `times`, the largest width over it; `at_zero`, the mean
+        there; and `past`, the largest rise of the mean from it on.
+
+    Raises:
+        UserError: as `threshold` and `landmarks` do.
+    """
+    found = []
+    for key, group in rows.groupby(list(by), sort=False):
+        marks, zero = landmarks(group), threshold(group, by=fit, at_most=at_most)
+        row = {**dict(zip(by, key, strict=True)), **marks, "zero": zero, "times": marks["at_last"] / zero}
+        if zero > 0:
+            beyond, widths = group[group["width"] >= zero], sorted(set(group["width"]))
+            row["away"] = abs(widths.index(marks["at_peak"]) - widths.index(zero))
+            row |= {"at_zero": beyond.loc[beyond["width"] == zero, "test_error"].mean()}
+            row |= {"past": landmarks(beyond)["rise"]}
+        found.append(row)
+    return pd.DataFrame(found, columns=[*by, *marks.index, "zero", "times", "away", "at_zero", "past"])
+
+
+def very_wide(widths: Iterable[int], known: Sequence[int], zero: float, times: float = REACH) -> list[int]:
+    """Of `widths` those above the `known` ones that are needed to reach so many times the threshold `zero`.
+
+    None where the known ones do; all where there is no threshold (NaN), or none of them reaches it.
+    """
+    goal = times * zero if zero > 0 else float("inf")
+    above = sorted(width for width in set(widths) if width > max(known))
+    return [width for width, last in zip(above, [max(known), *above], strict=False) if last < goal]
 
 
 def _by(rows: pd.DataFrame, x: str, y: str) -> Any:

@@ -19,33 +19,42 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from lowcap import pruning
+from lowcap import forms, pruning
 from lowcap.claimbox import show as display
+from lowcap.corruption import CORRUPTIONS, patch_side
 from lowcap.evaluation import evaluate
+from lowcap.layers import Images, shared_neighbours
 from lowcap.pagedata import Blob, packed, rounded, shades, top_of
 from lowcap.population import Population
+from lowcap.robustness import sweep
 from lowcap.tasks import Task
 from lowcap.training import PUBLISHED, Recipe, train
 
 CODE = Path(__file__).resolve().parents[1] / "book" / "static" / "explorables"
-FILES = ("network.js", "core.js", "train-yourself.js", "prune-yourself.js", "draw-digit.js")
+FILES = ("network.js", "core.js", "train-yourself.js", "prune-yourself.js", "draw-digit.js", "corrupt-it.js",
+         "morph-map.js", "claim-ledger.js")  # fmt: skip
 STYLE = "explorables.css"
-METHODS = {"first": "first layer", "network": "both layers together", "layer": "each layer",
-           "random": "first layer, at random", "tuned": "first layer, fine-tuned"}  # fmt: skip
+BINS = 60  # of the histogram of weights, as in prune-yourself.js
 SHADES = 3  # training digits travel in four shades of grey: 0 to 3
 
 
 def show(
-    element: str, data: Mapping[str, Any], blobs: Iterable[Blob], fallback: pd.DataFrame, *, front: bool = False
+    element: str,
+    data: Mapping[str, Any],
+    form: str,
+    blobs: Iterable[Blob],
+    fallback: pd.DataFrame,
+    *,
+    front: bool = False,
 ) -> None:
-    """Display the custom element `element` with its data; readers without JavaScript see the table `fallback`.
+    """Display the custom element `element` with its data and form; without JavaScript there is the table `fallback`.
 
     `front` offers it to the front page too (`{include} _generated/ELEMENT.md`).
     """
     table = fallback.to_html(border=0, classes="dataframe")
     html = (
         f'<{element} class="explorable"><script type="application/json">{_json(data)}</script>'
-        f'<div class="x-fallback"><p>{escape(str(data["fallback"]))}</p>{table}</div></{element}>'
+        f'{form}<div class="x-fallback"><p>{escape(str(data["fallback"]))}</p>{table}</div></{element}>'
     )
     html += "".join(f'<script type="text/plain" data-blob="{blob.name}">{blob.text}</script>' for blob in blobs)
     code = "\n".join((CODE / name).read_text("utf-8") for name in FILES)
@@ -59,8 +68,9 @@ def _json(data: Mapping[str, Any]) -> str:
     return json.dumps(data, separators=(",", ":"), ensure_ascii=False).replace("<", "\\u003c")
 
 
-def _about(task: Task, key: str, fallback: str) -> dict[str, Any]:
-    return {"key": key, "pair": list(task.classes), "side": task.image_shape[0], "fallback": fallback}
+def _about(task: Task, key: str, fallback: str, starts: Mapping[str, Any]) -> dict[str, Any]:
+    about = {"key": key, "pair": list(task.classes), "side": task.image_shape[0], "top": top_of(task)}
+    return about | {"fallback": fallback, "starts": dict(starts)}
 
 
 def train_yourself(
@@ -84,11 +94,13 @@ def train_yourself(
     pixels = np.concatenate([shades(x, SHADES) for x in (small.x_train, small.x_test)])
     digits = Blob.of({"pixels": ("u2", pixels), "labels": ("u1", torch.cat([small.y_train, small.y_test]))})
     text = f"F1 on {len(small.y_test)} test digits by the published protocol, from the run that made this page."
-    data = _about(task, "train", text) | {"digits": digits.reference, "top": SHADES, "n": len(small.y_train)}
-    data |= {"widths": list(widths), "width": min((w for w in widths if w > 1), default=widths[0])}
+    width = min((w for w in widths if w > 1), default=widths[0])
+    begin = {"width": width, "rate": 0.1, "batch": 128, "steps": 1000, "seed": 1}
+    data = _about(task, "train", text, begin) | {"blobs": [digits.reference], "top": SHADES, "n": len(small.y_train)}
     data["published"] = {"rate": PUBLISHED.lr, "steps": PUBLISHED.epochs, "starts": starts, "at": at, "curves": curves}
+    form = forms.train(widths, data["n"], data["published"])
     shown = median["f1"][[at[-1]]].set_axis([f"F1 after {at[-1]} steps"], axis=1)
-    show("train-yourself", data, [digits], shown.rename_axis("hidden neurons").round(3))
+    show("train-yourself", data, form, [digits], shown.rename_axis("hidden neurons").round(3))
 
 
 def _sample(task: Task, n_train: int, n_test: int) -> Task:
@@ -127,12 +139,20 @@ def prune_yourself(
     nets = Blob.of(parts)
     digits = Blob.of({"pixels": ("u1", shades(task.x_test, top_of(task))), "labels": ("u1", task.y_test)})
     text = f"F1 on the {len(task.y_test):,} test digits by sparsity, from the run that made this page."
-    data = _about(task, "prune", text) | {"digits": digits.reference, "nets": nets.reference, "top": top_of(task)}
-    data |= {"width": dense.widths[0], "curves": curves, "tuned": [float(level) for level in tuned]}
-    table = pd.DataFrame({METHODS[name]: dict(curve) for name, curve in curves.items()}).T.rename_axis("zero weights")
+    data = _about(task, "prune", text, {"sparsity": forms.AS_RUN, "method": "layer"})
+    data |= {"blobs": [digits.reference, nets.reference], "width": dense.widths[0], "curves": curves}
+    data |= {
+        "tuned": [float(level) for level in tuned],
+        "methods": {k: v for k, v in forms.METHODS.items() if curves[k]},
+    }
+    sizes = dense.w_in.detach().abs().numpy()
+    form = forms.prune(curves, float(sizes.max()), int(np.histogram(sizes, BINS, (0, sizes.max()))[0].max()))
+    table = pd.DataFrame({forms.METHODS[name]: dict(curve) for name, curve in curves.items()}).T.rename_axis(
+        "zero weights"
+    )
     chosen = [level for level in (0.0, 0.5, 0.8, 0.9, 0.95, 0.98) if level in table]
     shown = table[chosen].set_axis([f"{100 * level:g} %" for level in chosen], axis=1)
-    show("prune-yourself", data, [nets, digits], shown.map(lambda f1: "–" if pd.isna(f1) else f"{f1:.3f}"))
+    show("prune-yourself", data, form, [nets, digits], shown.map(lambda f1: "–" if pd.isna(f1) else f"{f1:.3f}"))
 
 
 def _scattered(shape: Sequence[int]) -> Tensor:
@@ -152,11 +172,92 @@ def draw_digit(population: Population, task: Task, *, n_examples: int = 12, fron
     examples = Blob.of({"pixels": ("u1", shades(x, top_of(task))), "labels": ("u1", y)})
     blob = Blob.of({name: part for i in range(len(nets)) for name, part in packed(f"net {i}", population, i).items()})
     text = f"F1 of the networks on the {len(task.y_test):,} test digits, from the run that made this page."
-    data = _about(task, "draw", text) | {"digits": examples.reference, "nets": blob.reference, "top": top_of(task)}
-    data |= {
-        "widths": nets.widths,
-        "f1": scores["f1"].round(4).tolist(),
-        "box": 20 if data["side"] == 28 else data["side"],
-    }
+    width = max((w for w in nets.widths if w <= 4), default=nets.widths[0])
+    data = _about(task, "draw", text, {"digit": 1, "width": width, "centre": True, "ink": ""})
+    data |= {"blobs": [examples.reference, blob.reference], "widths": nets.widths}
+    data |= {"f1": scores["f1"].round(4).tolist(), "box": 20 if data["side"] == 28 else data["side"]}
+    form = forms.draw(task.classes, nets.widths)
     shown = scores[["width", "f1"]].set_axis(["hidden neurons", "F1"], axis=1).set_index("hidden neurons").round(3)
-    show("draw-digit", data, [blob, examples], shown, front=front)
+    show("draw-digit", data, form, [blob, examples], shown, front=front)
+
+
+def corrupt_it(population: Population, task: Task, sigma: float, patch: int, *, n_digits: int = 500) -> None:
+    """Let the reader corrupt test digits of a pair, and have the first network of each width answer (of six, at most).
+
+    It begins with noise of the standard deviation `sigma`; `patch` is the side, of 28 pixels, that a patch has when it
+    is first put down. The run's own scores, on the same digits, are those of `corruption.corrupt`.
+    """
+    picked = [population.widths.index(width) for width in sorted(set(population.widths))][-6:]
+    nets = rounded(population.select(picked))
+    spread = np.linspace(0, len(task.y_test) - 1, min(n_digits, len(task.y_test))).astype(int)
+    x, y, side = task.x_test[spread], task.y_test[spread], task.image_shape[0]
+    sigmas = sorted({*CORRUPTIONS["gaussian"].levels, float(sigma)})
+    scores = _corrupted(nets, x, y, sigmas)
+    curves = {kind: [[*table[width].items()] for width in nets.widths] for kind, table in scores.items()}
+    parts = [packed(f"net {i}", population, member) for i, member in enumerate(picked)]
+    blob = Blob.of({name: values for part in parts for name, values in part.items()})
+    digits = Blob.of({"pixels": ("u1", shades(x, top_of(task))), "labels": ("u1", y)})
+    text = f"F1 on {len(y)} test digits, clean and corrupted, from the run that made this page."
+    begin = {
+        "digit": 0,
+        "noise": float(sigma),
+        "clip": True,
+        "patch": 0,
+        "row": side // 3,
+        "column": side // 3,
+        "seed": 1,
+    }
+    data = _about(task, "corrupt", text, begin) | {"blobs": [digits.reference, blob.reference]}
+    data |= {"widths": nets.widths, "patch": patch_side(patch, x.shape[1]), "curves": curves}
+    shown = {"clean": scores["clipped"].loc[0], f"noise, σ = {sigma:g}": scores["clipped"].loc[sigma]}
+    shown |= {f"patch of {size}": row for size, row in scores["patch"].iloc[1::2].iterrows()}
+    table = pd.DataFrame(shown).rename_axis("hidden neurons").round(3)
+    show("corrupt-it", data, forms.corrupt(data, sigmas, len(y)), [blob, digits], table)
+
+
+def _corrupted(nets: Population, x: Tensor, y: Tensor, sigmas: Sequence[float]) -> dict[str, pd.DataFrame]:
+    """F1 by severity (side of a patch: in pixels of these images) and width: clipped and unclipped noise, patches."""
+    kinds = {"gaussian": sigmas, "unclipped": sigmas, "occlusion": CORRUPTIONS["occlusion"].levels}
+    found = sweep(nets, x, y, kinds)
+    tables = {
+        kind: rows.pivot_table(index="severity", columns="width", values="f1") for kind, rows in found.groupby("kind")
+    }
+    patches = tables["occlusion"].groupby(lambda size: patch_side(size, x.shape[1])).mean()
+    return {"clipped": tables["gaussian"], "unclipped": tables["unclipped"], "patch": patches}
+
+
+def morph_map(
+    found: pd.DataFrame, images: Images, task: Task, paths: Mapping[str, Sequence[str]], *, k: int = 10
+) -> None:
+    """Let the reader go from map to map of one layer: `found` is a frame of `embedding.maps` for `images` of the task.
+
+    `paths` names the ways from the first condition through others; what the run says of a map is the share of the `k`
+    nearest neighbours in the first one that are among the `k` nearest in it.
+    """
+    conditions = list(dict.fromkeys(found["condition"]))
+    maps = {c: rows[["x", "y"]].to_numpy() for c, rows in found.groupby("condition")}
+    low, high = (found[["x", "y"]].agg(end).to_numpy() for end in ("min", "max"))
+    scale = 94 / (high - low)[0]
+    placed = {
+        c: 3 + scale * (maps[c] - [low[0], high[1]]) * [1, -1] for c in conditions
+    }  # 100 wide; y goes up on paper
+    first = found[found["condition"] == conditions[0]]
+    shade = (255 * first.groupby("label")["y"].rank(pct=True)).astype(int)
+    kept = [shared_neighbours(maps[conditions[0]], maps[c], k) for c in conditions]
+    digits = Blob.of(
+        {"pixels": ("u1", shades(images.x, top_of(task))), "labels": ("u1", images.y), "shade": ("u1", shade)}
+    )
+    blob = Blob.of({f"map {i}": ("fixed16", placed[c]) for i, c in enumerate(conditions)})
+    text = f"Share of the {k} nearest neighbours in the first map that are among the {k} nearest in each map."
+    ways = {name: [conditions.index(c) for c in path] for name, path in paths.items()}
+    data = _about(task, "morph", text, {"at": 0.0, "to": next(iter(paths)), "point": 0})
+    data |= {"blobs": [digits.reference, blob.reference], "conditions": conditions, "paths": ways}
+    data |= {"k": k, "kept": [round(share, 4) for share in kept]}
+    table = pd.DataFrame({"neighbours kept": kept}, index=pd.Index(conditions, name="map")).round(2)
+    show(
+        "morph-map",
+        data,
+        forms.morph(task.classes, ways, len(images.y), k, 6 + scale * (high - low)[1]),
+        [blob, digits],
+        table,
+    )

@@ -24,6 +24,7 @@ from lowcap.errors import UserError
 from lowcap.tasks import Task, with_label_noise, with_train_size
 
 BLOCK = 1000  # images whose features are held in memory at a time
+FINE = 1e-6  # smallest over largest eigenvalue from which on a matrix may be squared before it is decomposed
 N_VAL = 2500  # validation images that choose a penalty or a moment to stop, at most
 
 
@@ -56,10 +57,14 @@ def ridge(features: Tensor, targets: Tensor, penalties: Sequence[float] = (0.0,)
 
 
 def _svd(matrix: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """`u (N, R), s (R,), v (F, R)`; a wide matrix is made square first, which is faster."""
+    """`u (N, R), s (R,), v (F, R)`; a wide matrix is made square first, which is far cheaper."""
     if matrix.shape[1] <= matrix.shape[0]:
         u, s, vh = torch.linalg.svd(matrix, full_matrices=False)
         return u, s, vh.T
+    squares, u = torch.linalg.eigh(matrix @ matrix.T)
+    if squares[0] > FINE * squares[-1]:  # else squaring would have cost too many digits
+        s = squares.sqrt()
+        return u, s, matrix.T @ (u / s)
     q, r = torch.linalg.qr(matrix.T)
     u, s, vh = torch.linalg.svd(r.T)
     return u, s, q @ vh.T
@@ -82,10 +87,10 @@ def feature_curve(
     """Random features of every width, fitted in closed form to `n` training images, one draw of all chance per seed.
 
     Returns:
-        A row per `width, seed, noise` (share of wrong training labels) and `penalty` with `n`, and for the training,
-        validation and test images `train_error, train_loss, val_error, ...`: the share of wrong answers and the mean
-        squared distance from the targets (see `coded`). Training error is counted on the labels as given, wrong ones
-        included.
+        A row per `width, seed, noise` (share of wrong training labels) and `penalty` with `n`, and for the training
+        and test images, and the validation images where there are penalties to choose from, `train_error, train_loss,
+        test_error, ...`: the share of wrong answers and the mean squared distance from the targets (see `coded`).
+        Training error is counted on the labels as given, wrong ones included.
 
     Raises:
         UserError: as `ridge`, `with_train_size` and `with_label_noise` do, or no width.
@@ -112,6 +117,8 @@ def _features_of_seed(
         "val": (task.x_val[:N_VAL], [task.y_val[:N_VAL]] * len(noisy)),
         "test": (task.x_test, [task.y_test] * len(noisy)),
     }
+    if len(penalties) == 1:
+        del given["val"]  # nothing to choose
     for split, (x, labels) in given.items():
         sums = [torch.zeros(2, len(noisy), len(penalties), dtype=torch.float64) for _ in widths]
         for start in range(0, len(x), BLOCK):
@@ -134,7 +141,7 @@ def _missed(features: Tensor, weights: Tensor, labels: list[Tensor], k: int) -> 
     return torch.stack([wrong, distance])
 
 
-STEPS = (0.02, 0.04, 0.08, 0.12, 0.16, 0.2, 0.3, 0.4, 0.6, 0.8, 0.9, 0.95, 1, 1.05, 1.1, 1.2, 1.5, 2, 3, 4, 8, 16)
+STEPS = (0.02, 0.04, 0.08, 0.12, 0.16, 0.2, 0.3, 0.4, 0.6, 0.8, 0.9, 0.95, 1, 1.05, 1.1, 1.2, 1.5, 2, 3, 4, 8)
 
 
 def around(n: int, reach: float = 16) -> list[int]:

@@ -22,6 +22,7 @@ BLUE, SKY, GREEN, ORANGE, RED, PINK, INK = "#0072B2", "#56B4E9", "#009E73", "#E6
 COLOURS = {"0-1": BLUE, "1-7": SKY, "5-6": GREEN, "3-8": ORANGE, "4-9": RED, "published": RED, "converged": BLUE,
            "ffnn": BLUE, "head": ORANGE, "both": INK, "during": BLUE, "after": RED}  # fmt: skip
 COLOURS |= {"MLP": BLUE, "transformer": RED, "trained": BLUE, "random features": ORANGE}
+COLOURS |= {"network": BLUE, "linearised": RED, "another start": "#777777"}
 COLOURS |= {"one-shot": RED, "fine-tuned": ORANGE, "gradual": SKY, "iterative": BLUE, "random": "#777777"}
 COLOURS |= {
     "first layer": RED,
@@ -38,10 +39,10 @@ COLOURS |= {"gradient": BLUE, "SmoothGrad": SKY, "input x gradient": GREEN, "int
             "study, at its start": "#999999", "study": RED}  # fmt: skip
 COLOURS |= {"ticket": BLUE, "own weights": BLUE, "new weights": ORANGE, "shuffled mask": PINK, "random mask": "#777777",
             "same pixels": GREEN, "dense": INK, "one hidden layer": BLUE}  # fmt: skip
-COLOURS |= {"ticket, clean": BLUE, "ticket, noisy": SKY, "shuffled, clean": RED, "shuffled, noisy": ORANGE}
+COLOURS |= {"ticket, clean": BLUE, "ticket, noisy": SKY, "shuffled, clean": "#8e3f72", "shuffled, noisy": PINK}
 MARKERS = ("o", "s", "D", "^", "v", "P", "X")
 STYLE: dict[Any, Any] = {
-    "figure.dpi": 200,
+    "figure.dpi": 172,  # twice the 688 pixels of the column
     "figure.figsize": (8, 3.8),
     "figure.constrained_layout.use": True,
     "font.size": 11,

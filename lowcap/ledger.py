@@ -4,12 +4,14 @@ import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
+from html import escape
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import nbformat
 
+from lowcap import forms
 from lowcap.errors import BuildError
 
 MARKS = {"holds": "✓", "holds in part": "◐", "does not hold": "✗", "not tested here": "–"}  # never colour alone
@@ -85,11 +87,32 @@ def check_expected(found: Iterable[Mapping[str, Any]]) -> list[str]:
 def ledger_table(found: Iterable[Mapping[str, Any]]) -> str:
     """A MyST table of the judged claims among `found`: sentence, source, verdict with its mark, figure.
 
-    The last column refers to the figure by its number, which needs the label to exist somewhere in the book.
+    A sentence leads to its box in the chapter, and opens to its criterion and numbers. The last column refers to the
+    figure by its number, which needs the label to exist somewhere in the book. Around the table is an element which
+    adds a search and filters, see `book/static/explorables/claim-ledger.js`.
     """
+    judged = verdicts(found)
     rows = ["| Claim | Source | Verdict | Figure |", "|---|---|---|---|"]
-    for claim in verdicts(found):
+    for claim in judged:
         verdict = f"{MARKS[claim['verdict']]} {claim['verdict']}" + ("" if claim["own"] else " (this run)")
-        cells = [claim["sentence"], claim["source"], verdict, f"{{numref}}`{claim['figure']}`"]
+        cells = [_sentence(claim), claim["source"], verdict, f"{{numref}}`{claim['figure']}`"]
         rows.append("| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in cells) + " |")
-    return "\n".join(rows)
+    sources = sorted({claim["source"].split(",")[0] for claim in judged})
+    form = forms.ledger(sources, [verdict for verdict in MARKS if verdict in {claim["verdict"] for claim in judged}])
+    data = '{"key": "ledger", "starts": {"text": "", "source": "", "verdict": ""}}'
+    start = f'<claim-ledger class="explorable"><script type="application/json">{data}</script>{form}'
+    return "\n".join([_raw(start), "", *rows, "", _raw("</claim-ledger>")])
+
+
+def _sentence(claim: Mapping[str, Any]) -> str:
+    numbers = "; ".join(f"{escape(name)}: {escape(text)}" for name, text in claim["numbers"].items())
+    facts = escape(claim["criterion"]) + (f" <b>Numbers:</b> {numbers}." if numbers else "")
+    place = f"{claim['chapter']}.html#claim-{claim['id']}"
+    return (
+        f'<a href="{place}">{escape(claim["sentence"])}</a>'
+        f"<details><summary>Criterion and numbers</summary>{facts}</details>"
+    )
+
+
+def _raw(html: str) -> str:
+    return f"```{{raw}} html\n{html}\n```"

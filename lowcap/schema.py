@@ -105,6 +105,12 @@ Rates = Annotated[
     BeforeValidator(_listed),
     Allowed("a list of different numbers above 0 and up to 100, written [0.01, 0.1]", "list[float]"),
 ]
+Penalties = Annotated[
+    tuple[Annotated[float, Field(strict=True, gt=0, le=1e9)], ...],
+    AfterValidator(_unique),
+    BeforeValidator(_listed),
+    Allowed("a list of different numbers above 0 and up to 1e9, written [1.0, 10.0]", "list[float]"),
+]
 Share = Annotated[
     float,
     Field(strict=True),
@@ -346,15 +352,15 @@ class Tickets(Parameters):
     widths: Widths = _field([24, 64], "hidden widths on the pair", unit="units", cost=_LINEAR)
     n_seeds: int = _field(10, "networks per width on the pair", (2, 100), "networks", _LINEAR)
     rounds: int = _field(24, "rounds of pruning; each removes a fifth of what is left", (7, 40), "rounds", _LINEAR)
-    control_rounds: Widths = _field([7, 14, 19, 24], "rounds after which the controls are trained",
+    control_rounds: Widths = _field([7, 14, 19, 24], "rounds after which controls are trained, those up to `rounds`",
                                     unit="rounds", cost=_LINEAR)  # fmt: skip
-    close: int = _field(14, "the round that is looked at closely", (1, 40), "round")
-    mild: int = _field(7, "a milder round, for generalisation and for the transformer", (1, 40), "round")
+    close: int = _field(14, "the round that is looked at closely; at most `rounds`", (1, 40), "round")
+    mild: int = _field(7, "a milder round, for the claims; at most `rounds`", (1, 40), "round")
     epochs: int = _field(6, "passes over the training images of the pair (more where few)", (2, 200), "epochs", _LINEAR)
-    rewind_to: int = _field(1, "the early epoch to which tickets go back for comparison", (1, 100), "epoch")
+    rewind_to: int = _field(1, "the early epoch, before the last, to which tickets go back too", (1, 100), "epoch")
     lr: float = _field(0.05, "learning rate of SGD on the pair", (1e-6, 100.0), "per step")
     init: Init = _field("he", "first weights on the pair, and of all networks without attention")
-    tolerance: float = _field(0.01, "how far below its reference a network may stay", (0.0, 1.0), "accuracy")
+    tolerance: float = _field(0.005, "how far below its reference a network may stay", (0.0, 1.0), "accuracy")
     shares: Shares = _field([0.01, 0.05, 0.1, 0.5], "shares of a training after which a mask is taken",
                             unit="fraction", cost=_LINEAR)  # fmt: skip
     noise: Share = _field(0.2, "share of wrong training labels")
@@ -362,7 +368,7 @@ class Tickets(Parameters):
     n_draws: int = _field(2, "draws of the images and of the wrong labels", (1, 20), "draws", _LINEAR)
     large_hidden: Hidden = _field([300, 100], "hidden widths of the large network", unit="units", cost=_LINEAR)
     large_images: int = _field(6000, "training images of the large networks, at most", (100, 60000), "images", _LINEAR)
-    large_epochs: int = _field(5, "passes over them", (1, 200), "epochs", _LINEAR)
+    large_epochs: int = _field(4, "passes over them", (1, 200), "epochs", _LINEAR)
     large_seeds: int = _field(3, "large networks and transformers each", (2, 20), "networks", _LINEAR)
     blocks: int = _field(1, "blocks of the transformer", (1, 4), "blocks", _LINEAR)
     transformer_images: int = _field(2500, "training images of the transformer", (100, 60000), "images", _LINEAR)
@@ -376,15 +382,19 @@ class Descent(Parameters):
     pair: Pair = _field([4, 9], "the pair that is looked at beside all ten classes", unit="classes")
     noises: Shares = _field([0.1, 0.2], "shares of wrong training labels, beside none", unit="fraction", cost=_LINEAR)
     n_closed: int = _field(500, "training images of the random features", (20, 2000), "images", "its cube")
-    reach: int = _field(20, "widest random features, in multiples of the images", (2, 32), "times", _LINEAR)
+    reach: int = _field(17, "widest random features, in multiples of the images", (2, 32), "times", _LINEAR)
     n_seeds: int = _field(10, "draws of images, wrong labels and random features", (1, 100), "draws", _LINEAR)
-    penalties: Rates = _field([1.0, 10.0, 100.0], "penalties of ridge regression, beside none", unit="squared error")
-    widths: Widths = _field([2, 4, 6, 8, 12, 16, 20, 24, 32, 48, 64, 128], "widths of trained networks", unit="units",
+    penalties: Penalties = _field(
+        [1.0, 10.0, 100.0, 1000.0], "penalties of ridge regression, beside none", unit="squared error"
+    )
+    widths: Widths = _field([2, 4, 6, 8, 12, 16, 24, 32, 64], "widths of trained networks", unit="units",
                             cost=_LINEAR)  # fmt: skip
-    wide: Widths = _field([256, 768], "very wide ones, one network each", unit="units", cost=_LINEAR)
+    wide: Widths = _field([192, 512], "very wide ones, as far as it takes to reach 16 thresholds", unit="units",
+                          cost=_LINEAR)  # fmt: skip
     n_train: int = _field(4000, "training images of the trained networks, ten classes", (20, 60000), "images", _LINEAR)
-    n_pair: int = _field(2000, "the same, for the pair", (20, 12000), "images", _LINEAR)
-    trained_seeds: int = _field(3, "trained networks per width at the most label noise", (1, 50), "networks", _LINEAR)
+    n_pair: int = _field(1500, "the same, for the pair", (20, 12000), "images", _LINEAR)
+    trained_seeds: int = _field(3, "trained networks per width", (1, 50), "networks", _LINEAR)
+    wide_seeds: int = _field(2, "very wide networks per width", (1, 50), "networks", _LINEAR)
     epochs: int = _field(200, "passes over the training images", (2, 2000), "epochs", _LINEAR)
     lr: float = _field(0.002, "learning rate of Adam", (1e-6, 1.0), "per step")
     weight_decay: float = _field(1.0, "weight decay that is to tame the peak", (0.0, 100.0), "per step and rate")
@@ -393,14 +403,14 @@ class Descent(Parameters):
     sample_width: int = _field(12, "the width of those trained networks", (1, 1024), "units", _LINEAR)
     kernel_widths: Widths = _field([8, 32, 128, 512], "widths where the tangent kernel is computed", unit="units",
                                    cost=_LINEAR)  # fmt: skip
-    kernel_seeds: int = _field(3, "networks per width there", (1, 50), "networks", _LINEAR)
-    n_kernel: int = _field(300, "training images there", (20, 1000), "images", "its square")
+    kernel_seeds: int = _field(4, "networks per width there", (1, 50), "networks", _LINEAR)
+    n_kernel: int = _field(400, "training images there", (20, 1000), "images", "its square")
     steps: int = _field(300, "full-batch steps there", (1, 10000), "steps", _LINEAR)
-    patch_widths: Widths = _field([4, 8, 12, 16, 24, 32, 48], "widths of the transformers, even", unit="numbers",
+    patch_widths: Widths = _field([4, 8, 12, 16, 24, 40], "widths of the transformers, even", unit="numbers",
                                   cost=_LINEAR)  # fmt: skip
     n_patch: int = _field(2000, "training images of the transformers and their rivals", (20, 60000), "images", _LINEAR)
     patch_seeds: int = _field(2, "transformers per width", (1, 20), "networks", _LINEAR)
-    patch_epochs: int = _field(120, "passes over the training images there", (1, 2000), "epochs", _LINEAR)
+    patch_epochs: int = _field(100, "passes over the training images there", (1, 2000), "epochs", _LINEAR)
     patch_lr: float = _field(0.007, "learning rate of Adam there", (1e-6, 1.0), "per step")
 
 
@@ -434,7 +444,7 @@ FAST: dict[str, dict[str, Any]] = {
                    "large_epochs": 1, "large_seeds": 2, "transformer_epochs": 1, "transformer_images": 300,
                    "large_images": 400},
     "10-descent": {"n_closed": 60, "n_seeds": 3, "widths": [2, 4, 16], "wide": [32], "n_train": 200, "n_pair": 100,
-                   "trained_seeds": 2, "epochs": 20, "sizes": [50, 100], "sample_width": 4, "kernel_widths": [4, 16],
-                   "kernel_seeds": 2, "n_kernel": 60, "steps": 20, "patch_widths": [4, 8], "n_patch": 100,
-                   "patch_seeds": 1, "patch_epochs": 2},
+                   "trained_seeds": 2, "wide_seeds": 1, "epochs": 20, "sizes": [50, 100], "sample_width": 4,
+                   "kernel_widths": [4, 16], "kernel_seeds": 2, "n_kernel": 60, "steps": 20, "patch_widths": [4, 8],
+                   "n_patch": 100, "patch_seeds": 1, "patch_epochs": 2},
 }  # fmt: skip

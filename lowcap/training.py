@@ -12,6 +12,7 @@ import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from numbers import Integral, Real
@@ -27,6 +28,7 @@ from lowcap.tasks import Task
 
 PAIR_IMAGES = 9_500  # training images of a pair of MNIST's digits, more or less
 SHARD_UNITS = 640  # weights, gradient and momentum of so many units fit a core's own cache
+_cores: ContextVar[int | None] = ContextVar("cores", default=None)  # that may be used; None: all of this process
 
 
 @dataclass(frozen=True)
@@ -176,10 +178,20 @@ def shares(widths: list[int]) -> list[list[int]]:
 
 
 @contextmanager
+def on_cores(count: int) -> Iterator[None]:
+    """Let what is trained in this block use so many cores, as one of several processes that share a machine."""
+    token = _cores.set(count)
+    try:
+        yield
+    finally:
+        _cores.reset(token)
+
+
+@contextmanager
 def one_thread_each() -> Iterator[ThreadPoolExecutor]:
     """A pool of one worker per core, set up by `_work_alone`."""
     threads = torch.get_num_threads()
-    workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else threads
+    workers = _cores.get() or (len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else threads)
     torch.set_num_threads(1)
     try:
         with ThreadPoolExecutor(workers, initializer=_work_alone) as pool:

@@ -62,6 +62,13 @@ def test_the_page_shows_the_figure_with_its_alternative_text_and_says_which_data
     assert "not on MNIST" in page
 
 
+def test_the_caption_leads_to_the_folded_code(root):
+    page = site(root)[1]
+    assert '<a class="figure-code" href="#code-fig-line" aria-label="Code of Fig. 1">Code</a>' in page
+    fold = page[page.index('<details class="admonition hide above-input">') : page.index("</details>")]
+    assert 'id="code-fig-line"' in fold
+
+
 def test_results_and_provenance_lie_beside_the_pages(root):
     html = root / "_build" / "html"
     assert json.loads((html / "results.json").read_text()) == {"results": {"": {"answer": 0.5}}, "claims": []}

@@ -1,9 +1,12 @@
 """The finished site: nothing from other hosts, no dead link, swapped in one move."""
 
 import os
+import re
 
+import nbformat
 import numpy as np
 import pytest
+import toybook
 from PIL import Image
 
 from lowcap.book import site
@@ -37,6 +40,25 @@ def test_anything_loaded_from_another_host_is_refused(tmp_path, body):
 def test_a_link_to_a_file_that_is_not_there_is_refused(tmp_path, body):
     with pytest.raises(BuildError, match="not in the site"):
         site.check_self_contained(page(tmp_path, body))
+
+
+def test_a_link_to_a_place_that_no_page_has_is_refused(tmp_path):
+    page(tmp_path, '<p id="here">x</p>', "book/two.html")
+    for place in ("here", "there"):
+        page(tmp_path, f'<a href="two.html#{place}">x</a><a href="../index.html#{place}">x</a>', "book/one.html")
+        page(tmp_path, f'<p id="{place}">x</p><a href="#%68ere">x</a>' if place == "here" else "<p id='there'>x</p>")
+        if place == "here":
+            site.check_self_contained(tmp_path)
+    with pytest.raises(BuildError, match=r"one\.html points to two\.html#there, but there is no such place"):
+        site.check_self_contained(tmp_path)
+
+
+def test_readers_download_the_executed_chapter_and_not_the_one_made_into_a_page(tmp_path):
+    staged = tmp_path / "_sources" / "book" / "01-replay.ipynb"
+    staged.parent.mkdir(parents=True)
+    staged.write_text("{}")
+    site.offer(tmp_path, {"01-replay": toybook.notebook("'kept'")})
+    assert nbformat.read(staged, as_version=4).cells[1].source == "'kept'"
 
 
 def test_links_to_the_web_and_within_the_site_pass(tmp_path):
@@ -95,9 +117,13 @@ def test_figures_become_lighter_and_look_the_same(tmp_path, rng):
     pixels = colours[rng.integers(0, 300, (200, 200))]
     Image.fromarray(pixels).save(figure)
     Image.fromarray(pixels // 2).save(veil)
-    before = figure.stat().st_size, veil.read_bytes()
+    before, picture = (figure.stat().st_size, veil.read_bytes()), tmp_path / "_images" / "figure.webp"
+    page(tmp_path, '<a href="../_images/figure.png"><img src="../_images/figure.png"></a><img src="_images/veil.png">')
     site.tidy(tmp_path)
-    assert figure.stat().st_size < before[0]
+    assert picture.stat().st_size < 0.8 * before[0]
+    assert not figure.exists()
+    links = re.findall('(?:href|src)="([^"]*)"', (tmp_path / "index.html").read_text())
+    assert links == ["../_images/figure.webp", "../_images/figure.webp", "_images/veil.png"]
     assert veil.read_bytes() == before[1]
-    with Image.open(figure) as now:
+    with Image.open(picture) as now:
         assert np.abs(np.asarray(now.convert("RGB")).astype(int) - pixels[..., :3]).max() <= 30

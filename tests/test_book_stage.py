@@ -64,9 +64,15 @@ def test_a_book_of_one_chapter_keeps_the_references(staged, tmp_path):
     staged(chapter="01-replay")
     toc = yaml.safe_load((tmp_path / "stage" / "_toc.yml").read_text())
     assert toc == {"format": "jb-book", "root": "book/01-replay", "chapters": [{"file": "book/references"}]}
-    staged(chapter="01-replay", references=False)
+    staged(chapter="01-replay", one_file=True)
     toc = yaml.safe_load((tmp_path / "stage" / "_toc.yml").read_text())
     assert toc == {"format": "jb-book", "root": "book/01-replay"}
+
+
+def test_a_book_of_one_chapter_keeps_the_glossary_that_its_words_lead_to():
+    toc = stage._single(source.load(toybook.REAL), "03-magnitude")
+    assert toc["root"] == "book/03-magnitude"
+    assert toc["chapters"] == [{"file": "book/glossary"}, {"file": "book/references"}]
 
 
 def test_a_stage_starts_from_nothing(tmp_path):

@@ -5,6 +5,7 @@ Without a browser these tests are skipped, unless LOWCAP_REQUIRE_BROWSER=1.
 """
 
 import functools
+import gzip
 import http.server
 import json
 import os
@@ -21,6 +22,7 @@ from toybook import fast_book
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
          "--disable-component-update", "--disable-sync"]  # fmt: skip
 WIDTHS, SCHEMES = (1280, 390), ("light", "dark")
+HEAVIEST = 700_000  # bytes, compressed
 BLIND = "main img:not([alt]), main img[alt=''], main img[alt*='_images/']"
 
 
@@ -148,6 +150,28 @@ def violations(response):
     return [f"{v['id']} x{len(v['nodes'])}: {v['nodes'][0]['html'][:160]}" for v in serious]
 
 
+def weigh(browser, home, page):
+    """Bytes, compressed as hosts send them, of all that a page loads for a reader who scrolls to its end.
+
+    Two numbers: the page, and the data of its explorables, which come only as the reader comes near them.
+    """
+    seen = {}
+    with browser.new_context(viewport={"width": 1280, "height": 850}) as context:
+        tab = context.new_page()
+        tab.on("response", lambda response: seen.update({response.url.split("?")[0]: response}))
+        tab.goto(home + page, wait_until="load")
+        wake_explorables(tab)
+        tab.evaluate("scrollTo(0, document.body.scrollHeight)")
+        tab.wait_for_load_state("networkidle")
+        bodies = {url: (response.headers.get("content-type", ""), response.body()) for url, response in seen.items()}
+    data = {url for url, (_, body) in bodies.items() if body.startswith(b"lowcap.put(")}
+    packed = {
+        url: len(body) if kind.startswith(("image/png", "image/webp", "font/")) else len(gzip.compress(body, 9))
+        for url, (kind, body) in bodies.items()
+    }
+    return sum(packed[url] for url in packed.keys() - data), sum(packed[url] for url in data)
+
+
 def told(visits, name):
     """Where a kind of trouble was seen, and what it was."""
     return [f"{visit.where}: {getattr(visit, name)}" for visit in visits if getattr(visit, name)]
@@ -201,11 +225,20 @@ def test_all_mathematics_is_set(visits, site):
     assert [visit.where for visit in expected if not visit.maths] == []
 
 
+def test_no_page_is_heavy(browser, site, home):
+    weights = {page: weigh(browser, home, page) for page in pages(site)}
+    assert {page: page_bytes for page, (page_bytes, _) in weights.items() if page_bytes > HEAVIEST} == {}
+    assert {page: data for page, (_, data) in weights.items() if data > HEAVIEST} == {}
+    assert any(data for _, data in weights.values())
+
+
 def test_explorables_are_on_the_front_page_and_in_chapters(browser, site):
     for page, names in {
-        "index": ["draw-digit"],
+        "index": ["draw-digit", "claim-ledger"],
         "02-capacity": ["train-yourself", "draw-digit"],
         "03-magnitude": ["prune-yourself"],
+        "06-geometry": ["morph-map"],
+        "08-robustness": ["corrupt-it"],
     }.items():
         with browser.new_context(reduced_motion="reduce") as context:
             tab = context.new_page()

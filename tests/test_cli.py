@@ -30,11 +30,11 @@ def test_help_lists_the_commands_with_a_sentence_each(lowcap):
     for arguments in ([], ["--help"], ["-h"]):
         code, out, err = lowcap(*arguments)
         assert (code, err) == (0, "")
-        assert all(f"  {command} " in out for command in ("build", "run", "replay", "data", "readme"))
+        assert all(f"  {command} " in out for command in ("build", "run", "sweep", "replay", "data", "readme"))
         assert "..." not in out.split("Commands:")[1]
 
 
-@pytest.mark.parametrize("command", ["build", "run", "replay", "data", "readme"])
+@pytest.mark.parametrize("command", ["build", "run", "sweep", "replay", "data", "readme"])
 def test_each_command_has_help(lowcap, command):
     assert "Usage: lowcap" in lowcap(command, "--help")[1]
 
@@ -47,6 +47,10 @@ def test_each_command_has_help(lowcap, command):
         (["build", "--timeout", "0"], "--timeout"),
         (["run"], "chapter"),
         (["data", "--dataset", "cifar"], "cifar"),
+        (["sweep", "capcity"], "did you mean `capacity`"),
+        (["sweep", "capacity", "--grid", "width=0", "seed=x"], "axis `width` must be whole numbers from 1 to 4096"),
+        (["sweep", "capacity", "--workers", "0"], "--workers"),
+        (["sweep", "capacity", "--backend", "dask"], "needs --scheduler"),
     ],
 )
 def test_a_users_mistake_is_one_line_and_code_2(lowcap, arguments, told):
@@ -206,3 +210,14 @@ def test_replay_hands_over_path_and_seeds_and_insists_on_mnist(lowcap, monkeypat
     assert lowcap("replay", "--csv", "a.csv")[0] == 0
     assert lowcap("replay", "--csv", "b.csv", "--seeds", "0", "--seeds", "42")[0] == 0
     assert calls == [(Path("a.csv"), [0, 42, 78], "mnist"), (Path("b.csv"), [0, 42], "mnist")]
+
+
+def test_a_sweep_takes_its_grid_in_one_go_or_axis_by_axis(lowcap, monkeypatch):
+    calls = []
+    monkeypatch.setattr("lowcap.sweep.command.sweep", lambda *given: calls.append(given))
+    assert lowcap("sweep", "capacity", "--grid", "pair=all", "width=1:64", "seed=0:99", "--out", "there")[0] == 0
+    assert lowcap("sweep", "chapter:02-capacity", "--grid", "lr=1", "--grid", "n_pairs=2", "--workers", "3")[0] == 0
+    assert calls == [
+        ("capacity", ["pair=all", "width=1:64", "seed=0:99"], Path("there"), None, "loky", None),
+        ("chapter:02-capacity", ["lr=1", "n_pairs=2"], Path("sweeps/chapter-02-capacity"), 3, "loky", None),
+    ]

@@ -40,6 +40,13 @@ def test_without_penalty_it_is_least_squares_of_smallest_norm(rng, shape) -> Non
     assert np.allclose(found, np.linalg.lstsq(x, y, rcond=None)[0], atol=1e-9)
 
 
+def test_a_wide_matrix_with_two_equal_rows_is_not_squared(rng) -> None:
+    x, y = rng.standard_normal((7, 40)), rng.standard_normal((7, 2))
+    x[1] = x[0]
+    found = features.ridge(torch.from_numpy(x), torch.from_numpy(y))[0]
+    assert np.allclose(found, np.linalg.lstsq(x, y, rcond=None)[0], atol=1e-9)
+
+
 def test_a_narrower_random_layer_is_the_start_of_a_wider_one() -> None:
     wide, narrow = features.random_layer(11, 9, 3), features.random_layer(11, 4, 3)
     assert torch.equal(wide[:, :4], narrow)
@@ -74,6 +81,11 @@ def test_a_curve_of_features_is_what_one_gets_by_hand(task, request) -> None:
     guess = outputs.argmax(1) if task.n_outputs > 1 else outputs[:, 0] > 0
     row = rows.query("width == 30 and noise == 0.3 and penalty == 2").iloc[0]
     assert len(rows) == 8
+    plain = features.feature_curve(task, [5, 30], [4], n=50, noises=[0.0, 0.3])
+    shared = [column for column in plain if column in rows and column != "penalty"]
+    free = rows[rows["penalty"] == 0].reset_index(drop=True)
+    assert np.allclose(plain[shared], free[shared])
+    assert "val_error" not in plain
     assert row["test_error"] == pytest.approx((guess != task.y_test.numpy()).mean())
     target = features.coded(task.y_test, task.n_outputs).numpy()
     assert row["test_loss"] == pytest.approx(((outputs - target) ** 2).sum(1).mean(), rel=1e-6)
@@ -106,9 +118,29 @@ def test_the_landmarks_of_a_hand_made_curve() -> None:
     rows.loc[rows["width"].eq(16), "test_error"] += [0.1, -0.1]
     marks = descent.landmarks(rows)
     assert marks.round(6).to_dict() == {
-        "at_minimum": 4, "minimum": 0.2, "at_peak": 16, "peak": 0.5, "rise": 0.3, "ratio": 2.5, "sure": 0.2,
-        "at_last": 128, "last": 0.1, "fall": 0.4,
+        "at_minimum": 4, "minimum": 0.2, "at_peak": 16, "peak": 0.5, "first": 0.7, "rise": 0.3, "ratio": 2.5,
+        "sure": 0.2, "fall": 0.4, "at_last": 128, "last": 0.1, "best": 128,
     }  # fmt: skip
+
+
+def test_the_survey_sets_each_curve_against_its_own_threshold() -> None:
+    near = curve({2: 0.9, 4: 0.2, 8: 0.5, 16: 0.1, 32: 0.13}, "test_error")
+    near["train_error"] = [0.5, 0.5, 0.2, 0.2, 0.1, 0.1, 0, 0, 0, 0]
+    never = near.assign(train_error=0.3, test_error=near["test_error"].cummin())
+    rows = pd.concat([near.assign(task="a", noise=0.1), never.assign(task="b", noise=0.1)])
+    first, second = (row for _, row in descent.survey(rows, ["task", "noise"], fit="train_error", at_most=0).iterrows())
+    assert first[["task", "zero", "away", "times"]].tolist() == ["a", 16, 1, 2]
+    assert first[["at_zero", "past", "first", "best"]].astype(float).round(6).tolist() == [0.1, 0.03, 0.7, 16]
+    assert second[["zero", "away", "times", "at_zero", "past"]].isna().all()
+    assert second["rise"] == 0
+
+
+@pytest.mark.parametrize(
+    ("zero", "needed"),
+    [(2, []), (4, []), (5, [128]), (8, [128]), (9, [128, 256]), (60, [128, 256]), (np.nan, [128, 256])],
+)
+def test_very_wide_networks_are_those_it_takes_to_reach_sixteen_thresholds(zero, needed) -> None:
+    assert descent.very_wide([256, 128, 32], [2, 64], zero) == needed
 
 
 def test_a_curve_that_only_falls_has_no_peak() -> None:
@@ -135,6 +167,8 @@ def test_the_course_of_training_ends_with_the_trained_networks(ten) -> None:
     assert alone["epoch"].tolist() == [20]
     both = rows.query("width == 5 and seed == 1 and epoch == 20").iloc[0]
     assert both["test_error"] == pytest.approx(alone["test_error"].iloc[-1], abs=0.01)
+    second = descent.trained(ten, [3, 5], [1], recipe, n=200, noise=0.2, looks=3)
+    pd.testing.assert_frame_equal(rows[rows["seed"] == 1].reset_index(drop=True), second)
     course = rows.pivot(index=["width", "seed"], columns="epoch", values="train_loss")
     assert (course[1] > course[20]).all()
 

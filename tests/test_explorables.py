@@ -22,14 +22,19 @@ from toybook import REAL
 
 from lowcap import explorables, pagedata, pruning
 from lowcap.book import assets
+from lowcap.corruption import corrupt
+from lowcap.embedding import maps
 from lowcap.evaluation import evaluate, f1_score
+from lowcap.layers import Images, procrustes
+from lowcap.ledger import ledger_table
 from lowcap.pagedata import Blob
 from lowcap.population import Population
+from lowcap.robustness import occlusion_map
 from lowcap.tasks import Task, load_task
 from lowcap.training import CONVERGED, PUBLISHED, train
 
 LEVELS, TUNED = (0.0, 0.3, 0.5, 0.8, 0.95, 0.99), (0.5, 0.95)
-NAMES = ("train-yourself", "draw-digit", "prune-yourself")
+NAMES = ("train-yourself", "draw-digit", "prune-yourself", "corrupt-it", "morph-map")
 WIDE, PHONE = 1280, 390
 
 
@@ -59,6 +64,7 @@ class Shown:
     about: dict
     task: Task
     nets: Population
+    maps: pd.DataFrame
 
 
 @pytest.fixture(scope="module")
@@ -72,9 +78,15 @@ def shown():
         explorables.draw_digit(nets, task, front=True)
         tune = CONVERGED.but(epochs=2)
         explorables.prune_yourself(nets.select([3]), task, tune, levels=LEVELS, tuned=TUNED)
+        explorables.corrupt_it(nets, task, 0.3, 7)
+        conditions = {"dense": nets, "half": pruning.prune(nets, 0.5), "most": pruning.prune(nets, 0.95), "other": nets}
+        images = Images.of(task, 1, 60)
+        found = maps(conditions, images, 3, perplexity=10, max_iter=250)
+        paths = {"pruned": ["dense", "half", "most"], "another": ["dense", "other"]}
+        explorables.morph_map(found, images, task, paths, k=5)
     finally:
         explorables.display = kept
-    return Shown(html, about, task, nets)
+    return Shown(html, about, task, nets, found)
 
 
 def keep(data, meta, html, about):
@@ -141,7 +153,7 @@ def test_markup_in_the_data_cannot_end_the_script(monkeypatch):
     found = {}
     monkeypatch.setattr(explorables, "display", lambda data, meta: found.update(data))
     table = pd.DataFrame({"<b>": ["</script>"]})
-    explorables.show("draw-digit", {"fallback": "</script><b>x"}, [], table)
+    explorables.show("draw-digit", {"fallback": "</script><b>x"}, "", [], table)
     head = found["text/html"].split("<style")[0]
     assert head.count("</script>") == 1
     assert "<b>" not in head.replace('<b class="', "")
@@ -150,7 +162,7 @@ def test_markup_in_the_data_cannot_end_the_script(monkeypatch):
 
 def test_every_element_shows_a_table_of_the_run_to_readers_without_javascript(shown):
     for name in NAMES:
-        assert "<table" in shown.html[name].split("</div>")[0]
+        assert "<table" in re.sub("<template>.*</template>", "", shown.html[name]).split("</div>")[0]
         assert data_of(shown, name)["fallback"] in shown.html[name]
 
 
@@ -171,9 +183,9 @@ def test_for_the_site_code_goes_and_data_become_files_that_are_shared(shown, tmp
     for html, name in ((draw, "draw-digit"), (learn, "train-yourself")):
         assert "data-library" not in html
         assert "data-blob" not in html
-        assert data_of(shown, name)["digits"]["name"] in html
+        assert data_of(shown, name)["blobs"][0]["name"] in html
         text = (tmp_path / assets.STATIC / f"{data_of(shown, name)['digits']['name']}.js").read_text()
-        assert text.startswith(f'lowcap.put("{data_of(shown, name)["digits"]["name"]}", "')
+        assert text.startswith(f'lowcap.put("{data_of(shown, name)["blobs"][0]["name"]}", "')
     front = tmp_path / "book" / "_generated"
     assert [path.name for path in front.iterdir()] == ["draw-digit.md"]
     assert draw in (front / "draw-digit.md").read_text()
@@ -208,8 +220,29 @@ def folder(shown, tmp_path_factory):
     far = f'<div style="height: 6000px"></div>{html["draw-digit"]}'
     for name, body in {"all": "".join(html.values()), "far": far, **html}.items():
         (root / "book" / f"{name}.html").write_text(page(head, body), encoding="utf-8")
+    (root / "book" / "ledger.html").write_text(page(head, ledger_page()), encoding="utf-8")
+    (root / "book" / "blank.html").write_text(page("", ""), encoding="utf-8")
+    (root / "results.json").write_text("{}", encoding="utf-8")
     (root / "book" / "notebook.html").write_text(page("", "".join(shown.html.values())), encoding="utf-8")
     return root
+
+
+def ledger_page():
+    """The ledger as the site has it, with the table made from its lines."""
+
+    def claim(sentence, source, verdict):
+        about = {"id": "x", "sentence": sentence, "source": source, "verdict": verdict, "figure": "fig-x", "own": True}
+        return {"claim": about | {"criterion": "It is < 1.", "numbers": {"n": "0.5"}, "chapter": "01-replay"}}
+
+    found = [claim("Wide nets are best.", "Kumar (2025), Fig. 1", "does not hold"),
+             claim("Small ones do.", "Kumar (2025), Fig. 2", "holds"),
+             claim("Wide is good.", "This book", "does not hold")]  # fmt: skip
+    start, table, end = re.fullmatch(
+        r"```{raw} html\n(.*)\n```\n\n(.*)\n\n```{raw} html\n(.*)\n```", ledger_table(found), re.DOTALL
+    ).groups()
+    rows = ["".join(f"<td>{cell.strip()}</td>" for cell in line.strip("|").split("|")) for line in table.splitlines()]
+    body = "".join(f"<tr>{row}</tr>" for row in rows[2:])
+    return f"{start}<table><thead><tr>{rows[0].replace('td>', 'th>')}</tr></thead><tbody>{body}</tbody></table>{end}"
 
 
 def page(head, body):
@@ -259,7 +292,7 @@ def bench(browser, home):  # noqa: F811
     context = browser.new_context(reduced_motion="reduce")
     tab = context.new_page()
     tab.goto(f"{home}book/all.html")
-    tab.wait_for_function("document.querySelectorAll('.x-live').length === 3")
+    tab.wait_for_function("[...document.querySelectorAll('.explorable')].every(e => e.matches('.x-live'))")
     tab.evaluate(
         """window.bytes = text => Uint8Array.from(atob(text), c => c.charCodeAt(0));
         window.letters = array => Array.from(array, b => String.fromCharCode(b)).join("");
@@ -397,6 +430,83 @@ def test_live_f1_is_the_runs_own_for_every_method_and_level(bench, shown):
     assert {n: [[s, pytest.approx(f1, abs=1e-12)] for s, f1 in points] for n, points in curves.items()} == live
 
 
+CORRUPT = "document.querySelector('corrupt-it')"
+
+
+def corrupted(bench, **state):
+    """What the page makes of the test digits: images and logits, whole, and the F1 that it shows."""
+    return bench(
+        """state => { const e = find("corrupt-it"), n = e.labels.length; e.state = { ...e.state, ...state };
+        const logits = e.logits(0, n), f1 = logits.map(l => m.f1(l, e.labels));
+        return { images: e.corrupted(0, n), logits, f1 } }""",
+        {"noise": 0, "patch": 0, "row": 8, "column": 9, "clip": True, "seed": 1} | state,
+    )
+
+
+@pytest.mark.parametrize("patch", [0, 7])
+def test_logits_under_a_patch_are_those_of_torch_and_f1_is_the_runs_own(bench, shown, patch):
+    live, nets, task = corrupted(bench, patch=patch), pagedata.rounded(shown.nets), shown.task
+    x = task.x_test.view(-1, 28, 28).clone()
+    x[:, 8 : 8 + patch, 9 : 9 + patch] = 0
+    assert len(x) >= 200
+    with torch.no_grad():
+        assert np.abs(np.stack(live["logits"], 1) - nets(x.flatten(1)).numpy()).max() < 1e-3
+    run = occlusion_map(nets, task.x_test, task.y_test, patch).query("top == 8 and left == 9")["f1"].to_numpy()
+    assert live["f1"] == pytest.approx(run, abs=1e-12)
+
+
+def test_the_clean_ends_of_the_runs_curves_are_the_live_f1(bench, shown):
+    curves, live = data_of(shown, "corrupt-it")["curves"], corrupted(bench)["f1"]
+    for kind in ("clipped", "unclipped", "patch"):
+        assert [curve[0] for curve in curves[kind]] == [[0, pytest.approx(f1, abs=1e-12)] for f1 in live]
+    nets, task = pagedata.rounded(shown.nets), shown.task
+    noisy = evaluate(nets, corrupt(task.x_test, "gaussian", 0.3), task.y_test)["f1"]
+    assert [dict(curve)[0.3] for curve in curves["clipped"]] == pytest.approx(noisy.tolist(), abs=1e-12)
+
+
+def test_noise_is_normal_independent_repeatable_and_only_clipped_when_asked(bench, shown):
+    free = corrupted(bench, noise=0.3, clip=False)["images"] - shown.task.x_test.numpy().ravel()
+    assert abs(free.mean()) < 4 * 0.3 / len(free) ** 0.5
+    assert free.std() == pytest.approx(0.3, rel=0.01)
+    assert (np.abs(free) < 0.3).mean() == pytest.approx(0.6827, abs=0.005)
+    rows = free.reshape(-1, 784)
+    assert abs(np.corrcoef(rows[0], rows[1])[0, 1]) < 0.15
+    assert abs(np.corrcoef(free[:-1], free[1:])[0, 1]) < 0.01
+    twice = corrupted(bench, noise=0.6, clip=False)["images"] - shown.task.x_test.numpy().ravel()
+    assert np.abs(twice - 2 * free).max() < 1e-5
+    other = corrupted(bench, noise=0.3, clip=False, seed=2)["images"] - shown.task.x_test.numpy().ravel()
+    assert abs(np.corrcoef(free, other)[0, 1]) < 0.01
+    clipped = corrupted(bench, noise=0.3)["images"]
+    assert np.abs(clipped - np.clip(free + shown.task.x_test.numpy().ravel(), 0, 1)).max() < 1e-6
+
+
+def test_scores_under_the_pages_noise_are_near_those_under_the_runs(bench, shown):
+    live = corrupted(bench, noise=0.3)["f1"]
+    run = [dict(curve)[0.3] for curve in data_of(shown, "corrupt-it")["curves"]["clipped"]]
+    assert np.abs(np.array(live) - run)[2:].max() < 0.02  # another draw; the two narrowest hardly work on these digits
+    assert live != run
+
+
+def test_maps_and_neighbours_on_the_page_are_those_of_the_run(bench, shown):
+    data, found = data_of(shown, "morph-map"), shown.maps
+    live = bench("() => find('morph-map').maps")
+    for name, map_ in zip(data["conditions"], live, strict=True):
+        places = map_.reshape(-1, 2)
+        own = found[found["condition"] == name][["x", "y"]].to_numpy() * [1, -1]
+        assert procrustes(places.astype(float), own) < 1e-6
+        assert np.corrcoef(places[:, 0], own[:, 0])[0, 1] > 0.99999
+        assert places.min() >= 0
+        assert places[:, 0].max() <= 100
+    kept = bench(
+        """() => { const e = find("morph-map"), n = e.labels.length;
+        const near = map => Array.from({ length: n }, (_, i) => e.neighbours(i, map)), first = near(e.maps[0]);
+        const kept = map => near(map).flatMap((all, i) => all.filter(j => first[i].includes(j))).length;
+        return e.maps.map(map => kept(map) / n / e.data.k) }"""
+    )
+    assert kept == pytest.approx(data["kept"], abs=0.01)  # places are rounded to 16 bits
+    assert kept[0] == data["kept"][0] == 1
+
+
 def test_fine_tuned_networks_arrive_whole(bench, shown):
     dense, task = pagedata.rounded(shown.nets.select([3])), shown.task
     small = pruning.prune(dense, 0.95, scope="first")
@@ -453,7 +563,7 @@ def test_the_papers_steps_end_where_the_run_ends_or_near(visit, shown):
 
 def test_training_can_be_stopped_and_an_old_answer_is_not_taken_for_a_new_one(visit):
     tab = visit("train-yourself.html", reduced_motion="no-preference")
-    tab.evaluate("document.querySelector('train-yourself').adjust({ steps: 5000, width: 4 })")
+    tab.evaluate("document.querySelector('train-yourself').change({ steps: 5000, width: 4 })")
     tab.get_by_role("button", name="Train", exact=True).click()
     tab.wait_for_function("document.querySelector('train-yourself').runs[0]?.points.length > 3")
     tab.get_by_role("button", name="Stop").click()
@@ -468,7 +578,7 @@ def test_with_reduced_motion_only_the_end_of_the_training_is_drawn(visit):
         tab = visit("train-yourself.html", reduced_motion=motion)
         tab.evaluate(
             """const e = document.querySelector("train-yourself"), draw = e.draw.bind(e);
-            e.drawn = 0; e.draw = () => (e.drawn++, draw()); e.adjust({ steps: 1000, batch: 0 })"""
+            e.drawn = 0; e.draw = () => (e.drawn++, draw()); e.change({ steps: 1000, batch: 0 })"""
         )
         settle(tab)
         tab.get_by_role("button", name="Train", exact=True).click()
@@ -490,7 +600,7 @@ def test_prune_by_keyboard_alone(visit):
     tab.locator("input[type=radio]:checked").focus()
     tab.keyboard.press("ArrowDown")
     settle(tab)
-    assert "99.8 % of the weights are zero in the first layer, at random" in tab.get_by_role("status").inner_text()
+    assert "99.8 % of the weights are zero, first layer, at random" in tab.get_by_role("status").inner_text()
 
 
 def test_the_status_waits_until_the_reader_has_come_to_rest(visit):
@@ -499,7 +609,7 @@ def test_the_status_waits_until_the_reader_has_come_to_rest(visit):
         """() => { const e = document.querySelector("prune-yourself");
         for (const sparsity of [0.01, 0.02, 0.03]) e.change({ sparsity });
         e.draw();
-        return [e.status.textContent, e.numbers[0][1].textContent] }"""
+        return [e.form.querySelector('.x-status').textContent, e.part('left').textContent] }"""
     )
     assert said[0] == ""
     assert said[1].startswith("18,275 of")
@@ -563,7 +673,7 @@ def test_draw_by_mouse_and_by_touch(visit):
 
 def test_a_centred_drawing_has_the_box_and_the_centre_of_mass_of_mnist(visit):
     tab = visit("draw-digit.html")
-    tab.evaluate("document.querySelector('draw-digit').stroke(3, 2, 5, 12)")
+    tab.evaluate("document.querySelector('draw-digit').stroke([3, 2], [5, 12])")
     seen = np.array(tab.evaluate("[...document.querySelector('draw-digit').image().seen]")).reshape(28, 28)
     rows, columns = np.where(seen.sum(1) > 0)[0], np.where(seen.sum(0) > 0)[0]
     assert rows[-1] - rows[0] + 1 == 20
@@ -575,14 +685,127 @@ def test_a_centred_drawing_has_the_box_and_the_centre_of_mass_of_mnist(visit):
     assert tab.evaluate("(e => e.image().seen.join() === e.image().drawn.join())(document.querySelector('draw-digit'))")
 
 
+def test_a_patch_is_dragged_by_mouse_by_touch_and_by_keys(visit):
+    for width in (WIDE, PHONE):
+        tab = visit("corrupt-it.html", width)
+        pad = tab.locator(".x-pad")
+        pad.scroll_into_view_if_needed()
+        box = pad.bounding_box()
+        x, y, pixel = box["x"], box["y"], box["width"] / 28
+        if width == WIDE:
+            tab.mouse.move(x + 10.5 * pixel, y + 12.5 * pixel)
+            tab.mouse.down()
+            tab.mouse.move(x + 20.5 * pixel, y + 8.5 * pixel)
+            tab.mouse.up()
+        else:
+            touch = functools.partial(tab.context.new_cdp_session(tab).send, "Input.dispatchTouchEvent")
+            touch({"type": "touchStart", "touchPoints": [{"x": x + 10.5 * pixel, "y": y + 12.5 * pixel}]})
+            touch({"type": "touchMove", "touchPoints": [{"x": x + 20.5 * pixel, "y": y + 8.5 * pixel}]})
+            touch({"type": "touchEnd", "touchPoints": []})
+        assert tab.evaluate(STATE, "corrupt-it") | {"digit": 0} == {
+            "digit": 0, "noise": 0.3, "clip": True, "patch": 7, "row": 5, "column": 17, "seed": 1,
+        }  # fmt: skip
+        pad.focus()
+        for key in ("ArrowUp", "ArrowLeft", "ArrowLeft", *["ArrowUp"] * 9):
+            tab.keyboard.press(key)
+        assert tab.evaluate(f"[{CORRUPT}.state.row, {CORRUPT}.state.column]") == [0, 15]
+
+
+def test_corrupt_by_keyboard_alone_and_hear_of_it_once_all_is_computed(visit):
+    tab = visit("corrupt-it.html")
+    tab.get_by_label("side of the patch").focus()
+    tab.keyboard.press("ArrowRight")
+    tab.get_by_label("noise, its standard deviation σ").focus()
+    tab.keyboard.press("Home")
+    tab.get_by_label("keep pixels between 0 and 1").press("Space")
+    tab.wait_for_function("document.querySelector('.x-status').textContent.startsWith('Noise 0, ')")
+    settle(tab)
+    said, live = tab.get_by_role("status").inner_text(), tab.evaluate(f"{CORRUPT}.f1.map(f1 => f1.toFixed(3))")
+    assert said.startswith("Noise 0, a patch of 1 by 1 pixels at row 10, column 10. 1 neuron: ")
+    assert re.findall(r"F1 ([\d.]+\d)", said) == live == tab.locator(".x-answers b").all_inner_texts()
+    assert tab.evaluate(STATE, "corrupt-it")["clip"] is False
+    tab.get_by_role("button", name="Another noise").press("Enter")
+    tab.get_by_role("button", name="Another digit").press("Enter")
+    settle(tab)
+    assert tab.url.endswith("#corrupt.digit=1&corrupt.noise=0&corrupt.clip=0&corrupt.patch=1&corrupt.seed=2")
+
+
+def test_walk_through_the_maps_by_keyboard_and_touch(visit):
+    tab = visit("morph-map.html", PHONE)
+    point = "document.querySelector('morph-map').state.point"
+    assert not tab.get_by_role("button", name="Play").is_visible()  # reduced motion
+    tab.get_by_role("button", name="Next").press("Enter")
+    assert tab.get_by_role("slider").get_attribute("aria-valuetext") == "half"
+    tab.get_by_role("slider").press("ArrowRight")
+    assert tab.get_by_role("slider").get_attribute("aria-valuetext") == "half → most"
+    tab.locator(".x-map").focus()
+    before = tab.evaluate(point)
+    for key in ("ArrowUp", "ArrowLeft", "ArrowDown", "ArrowRight"):
+        tab.keyboard.press(key)
+    walked = tab.evaluate(point)
+    box = "(box => [box.x + box.width / 2, box.y + box.height / 2])"
+    tab.locator(".x-map").scroll_into_view_if_needed()
+    tab.touchscreen.tap(
+        *tab.evaluate(f"{box}(document.querySelector('morph-map').points[{before}].getBoundingClientRect())")
+    )
+    settle(tab)
+    assert tab.evaluate(point) == before != walked
+    told = tab.get_by_role("status").inner_text()
+    kept = tab.locator(".x-numbers dd").first.inner_text()
+    assert told.startswith(f"half → most. Point {before + 1} of 60, a ")
+    assert f": {kept.split()[0]} of its 5 nearest" in told
+    assert tab.locator(".x-near .x-kept").count() == int(kept.split()[0])
+
+
+def test_play_goes_to_the_end_and_can_be_stopped(visit):
+    tab = visit("morph-map.html#morph.at=0.95", reduced_motion="no-preference")
+    tab.get_by_role("button", name="Play").click()
+    tab.wait_for_function("document.querySelector('morph-map').state.at === 1")
+    assert (
+        tab.locator(".x-numbers dd").nth(1).inner_text()
+        == f"{tab.evaluate('document.querySelector(`morph-map`).data.kept[2]'):.2f}"
+    )
+    tab.get_by_role("button", name="Play").click()
+    tab.get_by_role("button", name="Pause").click()
+    at = tab.evaluate("document.querySelector('morph-map').state.at")
+    tab.wait_for_timeout(200)
+    assert tab.evaluate("document.querySelector('morph-map').state.at") == at < 0.2
+
+
+ROWS = "tbody tr:visible"
+
+
+def test_the_ledger_is_a_table_that_can_be_searched_and_filtered(visit):
+    tab = visit("ledger.html")
+    assert tab.locator(ROWS).count() == 3
+    assert "3 of 3 claims. does not hold: 2, holds: 1" in tab.locator("[data-part=count]").inner_text()
+    tab.get_by_label("verdict").select_option("does not hold")
+    tab.get_by_label("source").select_option("Kumar (2025)")
+    settle(tab)
+    assert tab.locator(ROWS).count() == 1
+    assert tab.url.endswith("#ledger.source=Kumar+(2025)&ledger.verdict=does+not+hold") or "does" in tab.url
+    again = visit(tab.url.split("/book/")[1])
+    assert again.locator(ROWS).count() == 1
+    assert violations(again, "claim-ledger") == []
+    again.get_by_label("source").select_option("")
+    again.get_by_label("search").fill("Wide nets")
+    again.wait_for_timeout(100)
+    assert again.locator(ROWS).all_inner_texts()[0].startswith("Wide nets are best.")
+    settle(again)
+    assert again.get_by_role("status").inner_text().startswith("1 of 3 claims")
+    plain = visit("ledger.html", java_script_enabled=False)
+    assert plain.locator(ROWS).count() == 3
+    assert plain.locator("input, select").count() == 0
+
+
 def test_the_address_holds_what_a_reader_found(visit, home):
     tab = visit("all.html")
-    tab.evaluate("document.querySelector('draw-digit').stroke(10, 4, 18, 24)")
-    tab.get_by_label("24 neurons").check()
+    tab.evaluate("document.querySelector('draw-digit').stroke([10, 4], [18, 24])")
+    tab.get_by_role("radio", name="24 neurons").check()
     settle(tab)
     tab.get_by_role("button", name="95 %", exact=True).click()
     settle(tab)
-    tab.evaluate("document.querySelector('train-yourself').adjust({ rate: 0.3, batch: 0 })")
+    tab.evaluate("document.querySelector('train-yourself').change({ rate: 0.3, batch: 0 })")
     settle(tab)
     address = tab.url.split("/book/")[1]
     assert address.startswith("all.html#train.")
@@ -605,7 +828,7 @@ def test_an_address_of_an_anchor_is_left_alone_and_nonsense_does_no_harm(visit):
     )
     assert bad.evaluate(STATE, "prune-yourself") == {"sparsity": 0.999, "method": "layer"}
     assert bad.evaluate(STATE, "draw-digit") | {"digit": 1} == {"digit": 1, "width": 4, "centre": True, "ink": ""}
-    assert bad.evaluate(STATE, "train-yourself")["width"] == 1
+    assert bad.evaluate(STATE, "train-yourself")["width"] == 2
 
 
 def test_going_back_to_the_start_clears_the_address(visit):
@@ -629,21 +852,21 @@ def test_with_javascript_the_tables_give_way_and_come_back_in_print(visit):
     tab = visit("all.html")
     assert tab.locator(".x-fallback:visible").count() == 0
     tab.emulate_media(media="print")
-    assert tab.locator(".x-fallback:visible").count() == 3
+    assert tab.locator(".x-fallback:visible").count() == len(NAMES)
     assert tab.locator(".x-body:visible").count() == 0
 
 
 @pytest.mark.parametrize("name", ["all.html", "notebook.html"])
 def test_pages_work_from_the_file_system_and_as_notebooks_show_them(visit, folder, name):
     tab = visit(name, base=f"file://{folder}/")
-    tab.evaluate("document.querySelector('train-yourself').adjust({ steps: 100 })")
+    tab.evaluate("document.querySelector('train-yourself').change({ steps: 100 })")
     tab.get_by_role("button", name="Train", exact=True).click()
     tab.wait_for_function("document.querySelector('.x-status').textContent.includes('after 100 steps')")
     assert tab.evaluate("Boolean(document.querySelector('train-yourself').worker instanceof Worker)")
 
 
 def test_an_output_works_when_a_notebook_puts_it_in_takes_it_out_and_puts_it_back(visit, shown):
-    tab = visit("train-yourself.html")
+    tab = visit("blank.html")
     tab.set_content('<!doctype html><title>Lab</title><body data-jp-theme-name="Light"><div id="out"></div>')
     insert = """html => { const out = document.getElementById("out"); out.innerHTML = html;
         for (const old of out.querySelectorAll("script")) { const s = document.createElement("script");
@@ -660,16 +883,21 @@ def test_an_output_works_when_a_notebook_puts_it_in_takes_it_out_and_puts_it_bac
     assert "prune." not in tab.url
 
 
+def violations(tab, context):
+    """All that axe finds, of whatever weight."""
+    from axe_playwright_python.sync_playwright import Axe
+
+    found = Axe().run(tab, context=context, options={"preload": False}).response["violations"]
+    return [f"{v['id']}: {v['nodes'][0]['html'][:200]} {v['nodes'][0]['failureSummary']}" for v in found]
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [WIDE, PHONE])
 def test_axe_finds_nothing_and_nothing_scrolls_sideways(visit, width, scheme):
-    from axe_playwright_python.sync_playwright import Axe
-
     tab = visit("all.html", width, scheme)
     tab.get_by_role("button", name="95 %", exact=True).click()
     settle(tab)
-    found = Axe().run(tab, context=".explorable", options={"preload": False}).response["violations"]
-    assert [f"{v['id']}: {v['nodes'][0]['html'][:200]} {v['nodes'][0]['failureSummary']}" for v in found] == []
+    assert violations(tab, ".explorable") == []
     assert tab.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth") <= 0
 
 

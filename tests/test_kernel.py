@@ -30,8 +30,25 @@ def test_the_kernel_is_the_product_of_explicit_jacobians(toy) -> None:
     assert torch.allclose(kernel.tangent_kernel(net, x), jacobian(net, x) @ jacobian(net, x).T)
 
 
+def test_any_other_module_has_its_kernel_from_torch_func(toy) -> None:
+    _, x, other = toy
+    torch.manual_seed(1)
+    net = nn.Sequential(nn.Linear(3, 5), nn.Tanh(), nn.Linear(5, 4, bias=False), nn.ReLU(), nn.Linear(4, 1)).double()
+    assert torch.allclose(kernel.tangent_kernel(net, x, other), jacobian(net, x) @ jacobian(net, other).T)
+
+
+@pytest.mark.parametrize("biases", [(True, True), (False, True), (True, False)])
+def test_the_kernel_written_out_is_that_of_torch_func(biases) -> None:
+    torch.manual_seed(2)
+    net = nn.Sequential(nn.Linear(11, 13, bias=biases[0]), nn.ReLU(), nn.Linear(13, 1, bias=biases[1])).double()
+    x, other = torch.randn(7, 11).double(), torch.randn(5, 11).double()
+    gradients = torch.cat(kernel._gradients(net, x), 1) @ torch.cat(kernel._gradients(net, other), 1).T
+    assert torch.allclose(kernel.tangent_kernel(net, x, other), gradients)
+
+
 def test_chunks_change_nothing(toy, monkeypatch) -> None:
-    net, x, other = toy
+    _, x, other = toy
+    net = nn.Sequential(nn.Linear(3, 5), nn.Tanh(), nn.Linear(5, 1)).double()
     whole = kernel.tangent_kernel(net, x, other)
     monkeypatch.setattr(kernel, "CHUNK", 3)
     assert torch.allclose(kernel.tangent_kernel(net, x, other), whole)

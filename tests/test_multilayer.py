@@ -1,5 +1,6 @@
 """Tickets of modules, and the small transformer: masks stay, rounds nest, controls keep what they should."""
 
+from copy import deepcopy
 from functools import partial
 
 import pytest
@@ -52,13 +53,13 @@ def test_the_largest_scores_stay_and_what_is_gone_stays_gone() -> None:
 
 @pytest.mark.parametrize("rewind_to", [0, 1])
 def test_rounds_nest_and_rewinding_restores_the_early_weights(monkeypatch: pytest.MonkeyPatch, rewind_to: int) -> None:
-    seen, fit = [], convnet.fit
+    seen, fit = [], multilayer.fit
 
     def spy(module: nn.Module, *args, **kwargs):
         seen.append({name: weight.detach().clone() for name, weight in convnet.layers_of(module).items()})
         return fit(module, *args, **kwargs)
 
-    monkeypatch.setattr(convnet, "fit", spy)
+    monkeypatch.setattr(multilayer, "fit", spy)
     rows, masks, early, dense = multilayer._search(setup(rewind_to=rewind_to), 0)
     assert [row["round"] for row in rows] == [0, 2, 4, 6]
     assert rows[0]["sparsity"] == 0
@@ -70,6 +71,34 @@ def test_rounds_nest_and_rewinding_restores_the_early_weights(monkeypatch: pytes
             assert torch.equal(trained[name], first[name] * mask)
             assert before is None or not (mask & ~masks[before][name]).any()
     assert all(torch.equal(first[n], w) for n, w in convnet.layers_of(make(0)).items()) == (rewind_to == 0)
+
+
+@pytest.mark.parametrize("rounds", [0, 9, 30])
+def test_what_nothing_leads_on_from_is_left_out_of_training_and_nothing_else_changes(rounds: int) -> None:
+    full = make(0)
+    weights = convnet.layers_of(full)
+    full = masked(full, largest(weights, kept_after(weights, rounds)))
+    small, before = deepcopy(full), deepcopy(full.state_dict())
+    convnet.fit(full, TASK, RECIPE, frozen=True, order_seed=1)
+    multilayer.fit(small, TASK, RECIPE, order_seed=1)
+    for name, value in small.state_dict().items():
+        torch.testing.assert_close(value, full.state_dict()[name], rtol=1e-4, atol=1e-5)
+    idle = ~(full.head.weight != 0).any(0)
+    assert bool(idle.any()) == (rounds > 0)
+    assert torch.equal(small.layer2.weight[idle], before["layer2.weight"][idle])
+    assert not torch.equal(small.head.bias, before["head.bias"])
+
+
+def test_a_module_in_a_row_is_trained_with_its_used_inputs_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+    monkeypatch.setattr(convnet, "fit", lambda module, task, *args, **kwargs: seen.append((module, task)))
+    module = make(0)
+    module.layer1.weight.data[:, :5] = 0
+    module.layer2.weight.data[:, 3] = 0
+    multilayer.fit(module, TASK, RECIPE)
+    multilayer.fit(module, TASK, RECIPE.but(weight_decay=0.1))
+    assert [tuple(task.x_train.shape) for _, task in seen] == [(60, 7), (60, 12)]
+    assert seen[0][0].layer1.weight.shape == (9, 7)
 
 
 def test_controls_of_modules() -> None:
@@ -85,9 +114,33 @@ def test_controls_of_modules() -> None:
     assert [int(m.sum()) for m in chance.values()] != [int(m.sum()) for m in ticket.values()]
 
 
+@pytest.mark.parametrize("rewind_to", [0, 1])
+def test_controls_start_where_the_tickets_do_and_new_weights_elsewhere(
+    monkeypatch: pytest.MonkeyPatch, rewind_to: int
+) -> None:
+    one, seen, fit = setup(rewind_to=rewind_to), [], multilayer.fit
+    _, masks, early, dense = multilayer._search(one, 0)
+
+    def spy(module: nn.Module, *args, **kwargs):
+        seen.append({name: weight.detach().clone() for name, weight in convnet.layers_of(module).items()})
+        return fit(module, *args, **kwargs)
+
+    monkeypatch.setattr(multilayer, "fit", spy)
+    other = multilayer._trained(make(multilayer.NEW), one, 0, rewind_to, 0)
+    for name in multilayer.CONTROLS:
+        multilayer._control(one, 0, name, 4, masks[4], early, dense)
+        mask, source = multilayer.control_mask(name, masks[4], dense, 0), other if name == "new weights" else early
+        for layer, weight in convnet.layers_of(source).items():
+            assert torch.equal(seen[-1][layer], weight * mask[layer])
+
+
 def test_comparing_gives_a_row_per_network_round_and_method_and_removed_weights_stay_removed() -> None:
-    rows = multilayer.compare([setup(), setup(rewind_to=1)], ["new weights", "one-shot"])
-    assert len(rows) == 2 * 2 * (4 + 2 * 2)
+    later = setup(rewind_to=1, method="rewound", at=[])
+    rows = multilayer.compare([setup(), later], ["new weights", "one-shot"])
+    assert rows.groupby(["method", "round"]).size().to_dict() == {
+        **{(name, k): 2 for name in ("ticket", "rewound") for k in (0, 2, 4, 6)},
+        **{(name, k): 2 for name in ("new weights", "one-shot") for k in (0, 4)},
+    }
     size = sum(w.numel() for w in convnet.layers_of(make(0)).values())
     for k, group in rows.groupby("round"):
         kept = sum(kept_after(convnet.layers_of(make(0)), k).values())
@@ -135,6 +188,8 @@ def test_attention_is_pruned_and_stays_so_in_training() -> None:
         (lambda: mlp(4, (), 2), "`hidden` must be one or more widths"),
         (lambda: mlp(4, (3,), 2, init="zero"), "`init` must be one of published, he; got 'zero'"),
         (lambda: multilayer.control_mask("same pixels", {}, make(0), 0), "`name` must be one of new weights"),
+        (lambda: setup(at=[3, 4]), r"`at` must name some of the rounds \[2, 4, 6\]; got \[3\] too"),
+        (lambda: setup(rewind_to=3), "`rewind_to` must be an epoch from 0 to 2; got 3"),
         (lambda: Transformer((8, 6), 3), "`image_shape` must be square with a side that 4 divides; got 8 x 6"),
         (lambda: Transformer((10, 10), 3), "4 divides; got 10 x 10"),
         (lambda: Transformer((8, 8), 3, width=9), "`width` must be a multiple of the 4 heads; got 9"),

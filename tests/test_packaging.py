@@ -1,5 +1,6 @@
 """Packaging: what is installed, what is checked before a commit and what runs in CI are the same pinned things."""
 
+import json
 import re
 import tomllib
 from pathlib import Path
@@ -22,7 +23,8 @@ def test_every_requirement_is_pinned_exactly_and_once() -> None:
 
 
 def test_everything_that_the_package_needs_is_pinned() -> None:
-    needed = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    needed = [*project["dependencies"], *project["optional-dependencies"]["sweep"]]
     assert {re.split(r"[=<>]", name)[0].lower() for name in needed} <= set(PINS)
 
 
@@ -31,6 +33,22 @@ def test_checks_before_a_commit_have_the_pinned_versions(repository: str, packag
     hooks = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"]
     (revision,) = [hook["rev"] for hook in hooks if hook["repo"].endswith(f"/{repository}")]
     assert revision.removeprefix("v") == PINS[package]
+
+
+def test_tools_for_the_javascript_are_pinned_and_name_no_registry() -> None:
+    wanted, locked = (json.loads((ROOT / name).read_text()) for name in ("package.json", "package-lock.json"))
+    assert "dependencies" not in wanted
+    for name, version in wanted["devDependencies"].items():
+        assert re.fullmatch(r"\d+\.\d+\.\d+", version)
+        assert locked["packages"][f"node_modules/{name}"]["version"] == version
+    assert all("integrity" in entry for name, entry in locked["packages"].items() if name)
+    assert not [name for name, entry in locked["packages"].items() if "resolved" in entry]
+
+
+def test_the_gate_requires_browser_and_node() -> None:
+    gate = (ROOT / ".ci" / "run").read_text()
+    assert "export LOWCAP_REQUIRE_BROWSER=1 LOWCAP_REQUIRE_NODE=1" in gate
+    assert gate.index("LOWCAP_REQUIRE_NODE") < gate.index("make lint") < gate.index("make test")
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / ".github" / "workflows").glob("*.yml")), ids=lambda path: path.name)

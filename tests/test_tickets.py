@@ -6,10 +6,11 @@ import pytest
 import torch
 from toydata import toy_task
 
-from lowcap import pruning, tickets
+from lowcap import leads, pruning, tickets
 from lowcap.errors import UserError
+from lowcap.evaluation import evaluate
 from lowcap.population import Population
-from lowcap.tasks import load_task, with_label_noise
+from lowcap.tasks import load_task
 from lowcap.training import CONVERGED, Recipe, train
 
 RECIPE = Recipe(init="he", lr=0.1, momentum=0.9, batch_size=16, epochs=4)
@@ -112,6 +113,7 @@ def test_a_shuffled_mask_keeps_the_sparsity_of_every_layer_of_every_member(trunk
         torch.stack([m.mask_in[:, m.owner == i].sum(1) for i in range(len(m))]) for m in (other, found[3])
     ]  # fmt: skip
     assert torch.equal(*per_pixel) == (within == "pixel")
+    assert torch.equal(other.mask_out, found[3].mask_out) == (within == "pixel")
 
 
 def test_a_shuffled_member_does_not_depend_on_its_company(trunk) -> None:
@@ -135,62 +137,31 @@ def test_random_and_one_shot_masks_have_the_tickets_size(trunk) -> None:
 
 
 def test_comparing_gives_a_row_per_network_round_and_method() -> None:
-    rows = tickets.compare(TASK, [4, 6], [0, 1, 2], RECIPE, 3, [2, 3])
+    first = start([4, 6], [0, 1, 2])
+    found = tickets.trunk(first, TASK, RECIPE, 3)
+    rows = tickets.compare(first, found, TASK, RECIPE, [2, 3])
     counts = rows.groupby("method")["round"].apply(lambda r: sorted(set(r))).to_dict()
     assert counts["ticket"] == [0, 1, 2, 3]
     assert all(counts[name] == [0, 2, 3] for name in tickets.CONTROLS)
     assert len(rows) == 6 * (4 + 4 * 3)
     alike = rows.query("round == 0").groupby(["width", "seed"])["accuracy"].nunique()
     assert (alike == 1).all()
+    alone = tickets.scores({2: train(tickets.control("one-shot", found, first, 2), TASK, RECIPE)}, TASK)
+    own = rows.query("method == 'one-shot' and round == 2").reset_index(drop=True)
+    pd.testing.assert_frame_equal(own[alone.columns], alone)
 
 
-def test_a_ticket_wins_where_it_leads_every_control_outside_the_interval() -> None:
-    levels = {1: (0.9, 0.8, 0.7), 2: (0.9, 0.9, 0.7)}
-    rows = [
-        {"width": 4, "seed": seed, "round": k, "method": method, "accuracy": value + 0.01 * (seed % 2)}
-        for k, values in {0: (0.5, 0.5, 0.5), **levels}.items()
-        for method, value in zip(("ticket", "new weights", "one-shot"), values, strict=True)
-        for seed in range(4)
-    ]
-    lead = tickets.leads(pd.DataFrame(rows), ["width"])
-    assert lead["estimate"].round(6).to_dict() == {
-        (4, 1, "new weights"): 0.1, (4, 1, "one-shot"): 0.2, (4, 2, "new weights"): 0.0, (4, 2, "one-shot"): 0.2,
-    }  # fmt: skip
-    assert tickets.winning(lead).to_dict() == {(4, 1): True, (4, 2): False}
-    assert tickets.winning(lead, ["one-shot"]).all()
-    unsure = pd.DataFrame({"estimate": 0.1, "low": -0.01, "high": 0.2}, lead.index)
-    assert not tickets.winning(unsure).any()
-    change = tickets.changes(pd.DataFrame(rows), ["width"])["estimate"].round(6)
-    assert change[4, 1, "ticket"] == pytest.approx(0.4)
-    assert change[4, 2, "one-shot"] == pytest.approx(0.2)
-
-
-def test_a_perfect_network_and_a_wrong_one_on_noisy_labels() -> None:
-    assert tickets.noisy_accuracy(1.0, 0.2, 2) == pytest.approx(0.8)
-    assert tickets.noisy_accuracy(0.0, 0.2, 2) == pytest.approx(0.2)
-    assert tickets.noisy_accuracy(0.0, 0.2, 5) == pytest.approx(0.05)
-    task = with_label_noise(toy_task(5, n=1000), 0.3)
-    clean = toy_task(5, n=1000).y_train
-    guess = torch.where(torch.arange(1000) < 700, clean, (clean + 1) % 5)  # 70 % right
-    expected = tickets.noisy_accuracy(0.7, 0.3, 5)
-    assert float((guess == task.y_train).double().mean()) == pytest.approx(expected, abs=0.045)
-
-
-def test_the_gap_compares_with_labels_as_noisy_as_the_training_labels() -> None:
-    tasks = {"clean": lambda draw: TASK, "noisy": lambda draw: with_label_noise(TASK, 0.2, draw)}
-    shares = {"clean": 0.0, "noisy": 0.2}
-    once = RECIPE.but(batch_size=None)  # which is not stretched for small sets
-    rows = tickets.generalisation(tasks, 4, [0, 1], once, [1, 3], noise=shares, draws=2)
-    assert rows.groupby(["setting", "method", "draw", "round"]).size().to_dict() == {
-        (setting, method, draw, k): 2
-        for setting in tasks for method in ("ticket", "shuffled mask") for draw in (0, 1) for k in (0, 1, 3)
-    }  # fmt: skip
-    assert rows.groupby("draw")["seed"].unique().map(sorted).to_dict() == {0: [0, 1], 1: [2, 3]}
-    for setting, share in shares.items():
-        own = rows[rows["setting"] == setting]
-        noisy = (1 - share) * own["accuracy"] + share * (1 - own["accuracy"])
-        np.testing.assert_allclose(own["gap"], own["train_accuracy"] - noisy)
-    np.testing.assert_allclose(rows["error"], 1 - rows["accuracy"])
+def test_a_course_looks_after_each_reading_and_ends_where_training_does() -> None:
+    tries = {"dense": start(), "half": pruning.prune(start(), 0.5)}
+    again = {name: one.copy() for name, one in tries.items()}
+    rows = tickets.course(tries, TASK, RECIPE, every=2)
+    assert rows.groupby(["method", "epoch"]).size().to_dict() == {
+        (name, epoch): 4 for name in ("dense", "half") for epoch in (0, 2, 4)
+    }
+    for name, one in again.items():
+        now = evaluate(train(one, TASK, RECIPE), TASK.x_test, TASK.y_test)
+        last = rows[(rows["method"] == name) & (rows["epoch"] == 4)].reset_index(drop=True)
+        pd.testing.assert_series_equal(last["loss"], now["loss"])
 
 
 @pytest.mark.parametrize(
@@ -211,6 +182,8 @@ def test_mistakes_are_named(trunk, call, said: str) -> None:
 def test_on_4_9_a_ticket_beats_new_weights_and_the_shuffled_mask() -> None:
     task = tickets.only_live(load_task((4, 9), dataset="mnist"))
     recipe = CONVERGED.but(init="he", epochs=2)
-    rows = tickets.compare(task, [24], range(4), recipe, 7, [7], controls=["new weights", "shuffled mask"])
-    lead = tickets.leads(rows, ["width"])
+    first = tickets.start(task, [24], range(4), recipe)
+    found = tickets.trunk(first, task, recipe, 7)
+    rows = tickets.compare(first, found, task, recipe, [7], controls=["new weights", "shuffled mask"])
+    lead = leads.between(rows, ["width"])
     assert (lead.xs(7, level="round")["low"] > 0).all()

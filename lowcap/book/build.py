@@ -1,5 +1,6 @@
 """Build the book: resolve the data, execute, gate, collect claims, make pages, check, swap."""
 
+import copy
 import errno
 import json
 import os
@@ -16,7 +17,7 @@ import filelock
 import nbformat
 
 from lowcap import ledger, parameters, tasks
-from lowcap.book import assets, gate, provenance, site, source, stage
+from lowcap.book import assets, citation, gate, paper, pdf, provenance, reading, site, source, stage
 from lowcap.book.execute import TIME_LIMIT, execute
 from lowcap.book.steps import Steps
 from lowcap.errors import BuildError, UserError
@@ -27,13 +28,18 @@ KEPT = 24  # executed chapters that stay in the cache
 
 @dataclass(frozen=True)
 class Options:
-    """How to build: the dataset ("auto" or a name), chapters to execute anew (`("*",)`: all), where, how fast."""
+    """How to build: the dataset ("auto" or a name), chapters to execute anew (`("*",)`: all), where, how fast.
+
+    `pdf` makes the paper too, printed by `browser` (a path or a name; None: one that `pdf.find_browser` finds).
+    """
 
     dataset: str = "auto"
     again: tuple[str, ...] = ()
     output: Path = Path("_build")
     fast: bool = False
     limit: float = TIME_LIMIT
+    pdf: bool = False
+    browser: str | None = None
 
 
 def build(root: Path, options: Options = Options()) -> Path:
@@ -46,6 +52,8 @@ def build(root: Path, options: Options = Options()) -> Path:
     unknown = sorted(set(options.again) - {"*"} - set(book.chapters))
     if unknown:
         raise UserError(f"unknown chapter {', '.join(unknown)}; this book has {', '.join(book.chapters)}")
+    if options.pdf:
+        pdf.find_browser(options.browser)  # before chapters run for minutes
     output = (root / options.output).resolve()
     with locked(output, options.output):
         with steps.step("data") as step:
@@ -113,10 +121,15 @@ class Build:
             step.note = f"{len(facts['claims'])} judged"
         with self.steps.step("pages"):
             pages = site.make_pages(self.stage, self.output)
-        with self.steps.step("check and publish"):
+        with self.steps.step("tidy"):
+            site.offer(pages, notebooks)
             write_json(pages / "results.json", facts)
             write_json(pages / "provenance.json", {n: nb.metadata["lowcap"] for n, nb in notebooks.items()})
             site.tidy(pages)
+        if self.options.pdf:
+            with self.steps.step("PDF") as step:
+                step.note = self._paper(pages, notebooks)
+        with self.steps.step("check and publish"):
             site.check_self_contained(pages)
             page = site.publish(pages, self.output, f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{os.getpid()}")
         for left in (self.stage, self.output / "pages"):
@@ -144,9 +157,24 @@ class Build:
                 notebook, step.note = nbformat.read(kept, as_version=4), "unchanged, not executed again"
         gate.check_executed(path.name, notebook, injected=bool(overrides))
         keep(notebook, kept)
-        assets.move(notebook, self.stage)
-        nbformat.write(notebook, self.stage / path.relative_to(self.book.root))
+        staged = copy.deepcopy(notebook)
+        assets.move(staged, self.stage)
+        reading.dress(staged, name, reading.glossary_terms(self.stage))
+        nbformat.write(staged, self.stage / path.relative_to(self.book.root))
         return notebook
+
+    def _paper(self, pages: Path, notebooks: Mapping[str, nbformat.NotebookNode]) -> str:
+        """Put the PDF among the pages, and links to it; what to say about it."""
+        executed = max(datetime.fromisoformat(nb.metadata["lowcap"]["executed"]) for nb in notebooks.values())
+        about = paper.About(
+            self.book.config["title"],
+            self.book.config["author"],
+            f"{executed.day} {executed:%B %Y}",
+            stage.banner(self.dataset, self.options.fast),
+        )
+        documents = [path.relative_to(self.book.root).with_suffix("").as_posix() for path in self.book.documents]
+        made = pdf.make(pages, documents, about, executed, pdf.find_browser(self.options.browser))
+        return pdf.offer(pages, made, documents[0])
 
     def _claims(self, notebooks: dict[str, nbformat.NotebookNode]) -> dict[str, Any]:
         """Write the pages that are made from the run; what the run found. Raises BuildError for unexpected verdicts."""
@@ -158,6 +186,7 @@ class Build:
         made.joinpath("ledger.md").write_text(ledger.ledger_table(found), encoding="utf-8")
         origins = {name: notebook.metadata["lowcap"] for name, notebook in notebooks.items()}
         made.joinpath("status.md").write_text(provenance.status_page(origins), encoding="utf-8")
+        citation.write(self.book.root, self.stage, repository(self.book.root))
         return {"results": results(found), "claims": ledger.verdicts(found)}
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import nbformat
 
 from lowcap import parameters, tasks
-from lowcap.book import assets, gate, provenance, single, site, source, stage
+from lowcap.book import assets, gate, provenance, reading, single, site, source, stage
 from lowcap.book.build import locked, repository
 from lowcap.book.execute import TIME_LIMIT, execute
 from lowcap.book.steps import Progress, Steps
@@ -65,14 +65,16 @@ def _publish(
     out, place = work.parent, book.chapters[chapter].relative_to(book.root)
     staged = copy.deepcopy(notebook)
     assets.move(staged, work)
+    reading.dress(staged, chapter, {} if one_file else reading.glossary_terms(work))
     if one_file:
         staged.cells.append(nbformat.v4.new_markdown_cell(REFERENCES))
     nbformat.write(staged, work / place)
     banner = stage.banner(dataset, False, _names(dataset))
     stage.configure(
-        book, work, banner=banner, repository=repository(book.root), chapter=chapter, references=not one_file
+        book, work, banner=banner, repository=repository(book.root), chapter=chapter, one_file=one_file
     )
     pages = site.make_pages(work, out, strict=False)
+    site.offer(pages, {chapter: notebook})
     site.tidy(pages)
     nbformat.write(notebook, out / f"{chapter}.new")
     os.replace(out / f"{chapter}.new", out / f"{chapter}.ipynb")

@@ -34,17 +34,17 @@ def configure(
     banner: str,
     repository: str | None,
     chapter: str | None = None,
-    references: bool = True,
+    one_file: bool = False,
 ) -> None:
-    """Write the staged `_config.yml` and `_toc.yml`; with `chapter` the book is that one and, unless they are left out,
-    the references."""
+    """Write the staged `_config.yml` and `_toc.yml`; with `chapter` the book is that one and, unless it is to be one
+    file, the glossary and the references."""
     config = copy.deepcopy(book.config)
     options = config.setdefault("sphinx", {}).setdefault("config", {}).setdefault("html_theme_options", {})
     if banner:
         options["announcement"] = banner
     if repository:
         _launch(config, repository)
-    toc = book.toc if chapter is None else _single(book, chapter, references)
+    toc = book.toc if chapter is None else _single(book, chapter, one_file)
     (stage / CONFIG).write_text(yaml.safe_dump(config, sort_keys=False, allow_unicode=True), encoding="utf-8")
     (stage / TOC).write_text(yaml.safe_dump(toc, sort_keys=False), encoding="utf-8")
 
@@ -55,11 +55,11 @@ def _launch(config: dict[str, Any], repository: str) -> None:
     config.setdefault("html", {}).update(use_repository_button=True, use_issues_button=True)
 
 
-def _single(book: Book, chapter: str, references: bool) -> dict[str, Any]:
+def _single(book: Book, chapter: str, one_file: bool) -> dict[str, Any]:
     toc: dict[str, Any] = {"format": "jb-book", "root": _name(book, book.chapters[chapter])}
-    pages = [path for path in book.documents if path.stem == "references" and references]
-    if pages:
-        toc["chapters"] = [{"file": _name(book, path)} for path in pages]
+    needed = [path for path in book.documents if path.stem in {"glossary", "references"} and not one_file]
+    if needed:
+        toc["chapters"] = [{"file": _name(book, path)} for path in needed]
     return toc
 
 

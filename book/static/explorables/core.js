@@ -1,202 +1,96 @@
 /* What all explorables share: data, state in the address, controls, drawing.
 
-   An explorable is an element whose children are JSON and a fallback for readers without JavaScript. Its class extends
-   `lowcap.Explorable`. Large data come as named blobs: beside the element in a notebook, on the site as scripts that are
+   An explorable is an element with its data as JSON, its form as a template, and a fallback for readers without
+   JavaScript. Python writes all three (see lowcap/explorables.py and forms.py); a class that extends `lowcap.Explorable`
+   brings them to life. Large data come as named blobs: beside the element in a notebook, on the site as scripts that are
    fetched when needed (scripts, because `fetch` does not work from the file system). */
 "use strict";
 
-var lowcap = globalThis.lowcap || { slots: {} };
+var lowcap = globalThis.lowcap || { packed: {}, unpacked: {} };
 lowcap.math = lowcapNetwork();
 
 {
-  const slots = lowcap.slots;
-  const slot = (name) => {
-    if (!slots[name]) {
-      slots[name] = {};
-      slots[name].arrived = new Promise((resolve) => (slots[name].put = resolve));
-    }
-    return slots[name];
-  };
+  const folder = document.currentScript?.src?.replace(/[^/]*$/, ""); // none in a notebook
+
+  /** A new element with some of its properties. */
+  const element = (lowcap.element = (tag, properties) => Object.assign(document.createElement(tag), properties));
 
   /** Called by the scripts of the site: the deflated bytes of a blob, as base64. */
-  lowcap.put = (name, text) => slot(name).put(text);
-
-  /** The bytes of a blob: from beside the element, or from the site's folder; unpacked once, however many ask. */
-  lowcap.blob = (name) => (slot(name).bytes ??= unpack(name));
-
-  const folder = document.currentScript?.src?.replace(/[^/]*$/, "");
+  lowcap.put = (name, text) => (lowcap.packed[name] = text);
 
   async function unpack(name) {
-    const here = document.querySelector(`script[data-blob="${name}"]`);
-    if (here) lowcap.put(name, here.textContent);
-    else if (folder) document.head.append(h("script", { src: `${folder}${name}.js` }));
-    const packed = Uint8Array.from(atob((await slot(name).arrived).trim()), (c) => c.charCodeAt(0));
+    const beside = document.querySelector(`script[data-blob="${name}"]`);
+    if (beside) lowcap.put(name, beside.textContent);
+    if (!lowcap.packed[name])
+      await new Promise((onload) => document.head.append(element("script", { src: `${folder}${name}.js`, onload })));
+    const packed = Uint8Array.from(atob(lowcap.packed[name]), (c) => c.charCodeAt(0));
     const stream = new Blob([packed]).stream().pipeThrough(new DecompressionStream("deflate"));
     return new Uint8Array(await new Response(stream).arrayBuffer());
   }
 
-  /** Numbers from bytes: whole ones as they are ("u2": four in each byte), others in single precision. */
-  const numbers = (bytes, kind, n, scale) => {
-    if (kind === "u1") return bytes;
-    if (kind === "u2") return Uint8Array.from({ length: n }, (_, i) => (bytes[i >> 2] >> (6 - 2 * (i & 3))) & 3);
-    if (kind === "float32") return new Float32Array(bytes.slice().buffer);
-    return Float32Array.from({ length: n }, (_, i) => (bytes[i] + 256 * bytes[i + n] - 32767.5) * scale);
+  /** How many bytes a number takes, and how to read one: byte i of b; in fixed16 all low bytes come first. */
+  const KINDS = {
+    u1: [1, (b) => (i) => b[i]],
+    u2: [0.25, (b) => (i) => (b[i >> 2] >> (6 - 2 * (i & 3))) & 3],
+    fixed16: [2, (b, n, scale) => (i) => (b[i] + 256 * b[i + n] - 32767.5) * scale],
+    float32: [4, (b, n, scale, view = new DataView(b.buffer, b.byteOffset)) => (i) => view.getFloat32(4 * i, true)],
   };
 
-  /** Parts of one blob, in order, as its `parts` {name: [kind, count, scale]} say. */
+  /** Parts of one blob, in order, as its `parts` {name: [kind, count, scale]} say; unpacked once, however many ask. */
   lowcap.parts = async ({ name, parts }) => {
-    const bytes = await lowcap.blob(name), found = {};
+    const bytes = await (lowcap.unpacked[name] ??= unpack(name)), found = {};
     let at = 0;
     for (const [part, [kind, n, scale]] of Object.entries(parts)) {
-      const size = Math.ceil(n * { u1: 1, u2: 0.25, fixed16: 2, float32: 4 }[kind]);
-      found[part] = numbers(bytes.subarray(at, at + size), kind, n, scale);
-      at += size;
+      const [size, reader] = KINDS[kind], read = reader(bytes.subarray(at), n, scale);
+      found[part] = (kind[0] === "u" ? Uint8Array : Float32Array).from({ length: n }, (_, i) => read(i));
+      at += Math.ceil(n * size);
     }
     return found;
   };
 
-  /** A new element: `h("p", {class: "note"}, "text", other)`; functions become listeners, true and false attributes. */
-  const make = (create) => (tag, given = {}, ...children) => {
-    const node = create(tag);
-    for (const [name, value] of Object.entries(given)) {
-      if (typeof value === "function") node.addEventListener(name, value);
-      else if (value === true) node.setAttribute(name, "");
-      else if (value !== false && value != null) node.setAttribute(name, value);
+  /** A value of the kind that the start has, from the address or from a control. */
+  const kindred = (value, start) =>
+    ({ string: String, boolean: (v) => v === true || v === "1", number: (v) => (Number.isFinite(Number(v)) ? Number(v) : start) }[typeof start](value));
+
+  const stopsOf = (control) => control.dataset?.stops && JSON.parse(control.dataset.stops);
+
+  const read = (control) => (control.type === "checkbox" ? control.checked : (stopsOf(control)?.[control.value] ?? control.value));
+
+  /** Show a value in its control, as nearly as it can; what it then has, undefined if it cannot. */
+  function write(control, value, text) {
+    const stops = stopsOf(control), far = (stop) => Math.abs(stop - value);
+    if (control.type === "checkbox") return (control.checked = value);
+    if (!stops) {
+      control.value = value;
+      return control.value === String(value) ? value : undefined;
     }
-    node.append(...children.flat());
-    return node;
-  };
-  const h = (lowcap.h = make((tag) => document.createElement(tag)));
-  const s = (lowcap.s = make((tag) => document.createElementNS("http://www.w3.org/2000/svg", tag)));
+    control.value = stops.reduce((best, stop, i) => (far(stop) < far(stops[best]) ? i : best), 0);
+    text.textContent = JSON.parse(control.dataset.texts)[control.value];
+    control.setAttribute("aria-valuetext", text.textContent);
+    control.style.setProperty("--x-at", control.value / control.max);
+    return stops[control.value];
+  }
 
-  let count = 0;
-  const fresh = () => `lowcap-${++count}`;
-  const inNotebook = () => Boolean(document.querySelector("[data-jp-theme-name], .jp-Notebook"));
-
-  /** One of several values, by radio buttons that look like one bar. */
-  lowcap.choice = (label, values, onInput) => {
-    const name = fresh();
-    const radios = values.map(([value, text]) => {
-      const radio = h("input", { type: "radio", name, value, input: () => onInput(value) });
-      return { value, radio, node: h("label", {}, radio, h("span", {}, text)) };
-    });
-    const node = h("fieldset", { class: "x-choice" }, h("legend", {}, label), h("div", {}, radios.map((r) => r.node)));
-    return { node, set: (value) => radios.forEach((r) => (r.radio.checked = r.value === value)) };
-  };
-
-  /** A number by a slider; `values` are its stops, `text` says one in words, `big` is how many stops Page Up goes. */
-  lowcap.slider = (label, values, text, onInput) => {
-    const id = fresh(), shown = h("b");
-    const range = h("input", {
-      id, type: "range", min: 0, max: values.length - 1, step: 1,
-      input: () => (set(values[range.value]), onInput(values[range.value])),
-    });
-    const node = h("div", { class: "x-slider" }, h("label", { for: id }, label), shown, range);
-    const set = (value) => {
-      range.value = values.reduce((best, v, i) => (Math.abs(v - value) < Math.abs(values[best] - value) ? i : best), 0);
-      shown.textContent = text(value);
-      range.setAttribute("aria-valuetext", text(value));
-      range.style.setProperty("--x-at", range.value / (values.length - 1));
-    };
-    return { node, set, range };
-  };
-
-  lowcap.toggle = (label, onInput) => {
-    const box = h("input", { type: "checkbox", role: "switch", input: () => onInput(box.checked) });
-    return { node: h("label", { class: "x-toggle" }, box, h("span", {}, label)), set: (on) => (box.checked = on) };
-  };
-
-  /** What the lines and blocks of a chart mean: [class, text] each. */
-  lowcap.key = (...entries) =>
-    h("p", { class: "x-key" }, entries.map(([kind, text]) => h("span", {}, h("span", { class: `x-swatch ${kind}` }), text)));
-
-  lowcap.button = (label, click, kind = "") => h("button", { type: "button", class: `x-button ${kind}`, click }, label);
-
-  lowcap.download = (label, file, content) =>
-    lowcap.button(label, () => {
-      const href = URL.createObjectURL(new Blob([content()], { type: "text/plain" }));
-      h("a", { href, download: file }).click();
-      setTimeout(() => URL.revokeObjectURL(href), 10000);
-    }, "x-quiet");
-
-  /** A small picture of numbers: blue above 0, orange below, the page's own ground at 0; or grey ink. */
-  lowcap.picture = (className = "") => {
-    const canvas = h("canvas", { class: `x-picture ${className}`, "aria-hidden": "true" });
-    const draw = (values, side, limit, { low, zero, high }) => {
-      if (canvas.width !== side) canvas.width = canvas.height = side;
-      const pen = canvas.getContext("2d"), image = pen.createImageData(side, side);
-      for (let i = 0; i < side * side; i++) {
-        const t = Math.max(-1, Math.min(1, values[i] / limit || 0)), end = t < 0 ? low : high, share = Math.abs(t);
-        for (let c = 0; c < 3; c++) image.data[4 * i + c] = zero[c] + share * (end[c] - zero[c]);
-        image.data[4 * i + 3] = 255;
-      }
-      pen.putImageData(image, 0, 0);
-    };
-    return { canvas, draw };
-  };
-
-  /** A line chart. Axes are {from, to, ticks: [[value, text]], label, log}; returns places and ways to draw there. */
-  lowcap.chart = (label, x, y, height) => {
-    const node = s("svg", { class: "x-chart", role: "img", "aria-label": label });
-    const clip = fresh(), box = { left: 40, right: 20, top: 10, bottom: 38 };
-    const chart = { node };
-    const share = (axis, v) => (axis.log ? Math.log(v / axis.from) / Math.log(axis.to / axis.from) : (v - axis.from) / (axis.to - axis.from));
-    chart.x = (v) => box.left + share(x, v) * (chart.width - box.left - box.right);
-    chart.y = (v) => height - box.bottom - share(y, v) * (height - box.top - box.bottom);
-    chart.clear = (axes = {}) => {
-      Object.assign(x, axes.x), Object.assign(y, axes.y);
-      chart.width = node.clientWidth || 320;
-      node.setAttribute("viewBox", `0 0 ${chart.width} ${height}`);
-      node.style.height = `${height}px`;
-      const [left, right, top, bottom] = [box.left, chart.width - box.right, box.top, height - box.bottom];
-      chart.marks = s("g", { "clip-path": `url(#${clip})` });
-      chart.over = s("g");
-      const frame = { x: left - 5, y: top - 6, width: right - left + 10, height: bottom - top + 7 };
-      node.replaceChildren(
-        s("clipPath", { id: clip }, s("rect", frame)),
-        ...y.ticks.flatMap(([v, text]) => [
-          s("line", { class: "x-grid", x1: left, x2: right, y1: chart.y(v), y2: chart.y(v) }),
-          s("text", { x: left - 7, y: chart.y(v) + 4, "text-anchor": "end" }, text),
-        ]),
-        ...x.ticks.map(([v, text]) => s("text", { x: chart.x(v), y: bottom + 16, "text-anchor": "middle" }, text)),
-        s("line", { class: "x-axis", x1: left, x2: right, y1: bottom, y2: bottom }),
-        s("text", { class: "x-name", x: right, y: height - 4, "text-anchor": "end" }, x.label),
-        chart.marks, chart.over,
-      );
-    };
-    chart.line = (points, className) =>
-      chart.marks.append(s("polyline", { class: className, points: points.map(([a, b]) => `${chart.x(a).toFixed(1)},${chart.y(b).toFixed(1)}`).join(" ") }));
-    chart.upright = (v, className, text, anchor = "start") => {
-      const at = chart.x(v), shift = anchor === "start" ? 5 : -5;
-      chart.marks.append(s("line", { class: className, x1: at, x2: at, y1: 0, y2: height - box.bottom }));
-      if (text) chart.over.append(s("text", { class: className, x: at + shift, y: box.top + 6, "text-anchor": anchor }, text));
-    };
-    chart.dot = (a, b, className) => chart.over.append(s("circle", { class: className, cx: chart.x(a), cy: chart.y(b), r: 5.5 }));
-    chart.bar = (a, b, low, high, className) =>
-      chart.marks.append(s("rect", { class: className, x: chart.x(a) + 0.5, width: chart.x(b) - chart.x(a) - 1, y: chart.y(high), height: chart.y(low) - chart.y(high) }));
-    return chart;
-  };
-
-  class Explorable extends HTMLElement {
-    /* A subclass has: `starts()`, the state it begins with; `async load()`, its data; `build()`, its parts;
-       `fits(state)`, the state with impossible values mended; `draw()`, everything anew; `says()`, a sentence. */
+  lowcap.Explorable = class extends HTMLElement {
+    /* A subclass has `load(parts)`, which gets all parts of its blobs; `draw()`, everything anew; `says()`, the state in a sentence. It may
+       have `fits(state)`, which mends values that no control looks after. Its buttons call its methods by name. */
 
     async connectedCallback() {
       if (this.begun) return; // JupyterLab takes outputs out of the page and puts them back
       this.begun = true;
       if (document.readyState === "loading") await new Promise((go) => document.addEventListener("DOMContentLoaded", go));
-      this.data = JSON.parse(this.querySelector('script[type="application/json"]').textContent);
-      const wanted = location.hash.startsWith(`#${this.data.key}.`);
-      if (!wanted) await this.near();
-      await this.load();
-      this.state = this.fits({ ...this.starts(), ...this.remembered() });
+      this.data = JSON.parse(this.querySelector("script").textContent);
+      this.form = this.querySelector("template").content.cloneNode(true).firstElementChild;
       this.calm = matchMedia("(prefers-reduced-motion: reduce)");
-      this.status = h("p", { class: "x-status", role: "status" });
-      const body = h("div", { class: "x-body" }, this.build(), this.status, this.legend());
-      this.append(body);
+      const wanted = this.addressed();
+      if (!wanted) await this.near();
+      this.features = this.data.side ** 2;
+      this.load(Object.assign({}, ...(await Promise.all((this.data.blobs ?? []).map(lowcap.parts)))));
+      this.state = this.fits({ ...this.data.starts, ...this.remembered() });
+      this.querySelector("template").replaceWith(this.form);
       this.classList.add("x-live");
-      this.draw();
-      this.follow(body);
+      this.refresh();
+      this.listen();
       if (wanted) this.scrollIntoView();
     }
 
@@ -208,104 +102,187 @@ lowcap.math = lowcapNetwork();
       });
     }
 
-    follow(body) {
-      let width = 0;
-      const again = () => requestAnimationFrame(() => this.isConnected && this.draw());
-      new ResizeObserver(() => {
-        if (body.clientWidth !== width) (width = body.clientWidth), again();
-      }).observe(body);
-      const watch = new MutationObserver(again);
-      for (const node of [document.documentElement, document.body])
-        watch.observe(node, { attributeFilter: ["data-theme", "data-jp-theme-light"] });
-      addEventListener("hashchange", () => {
-        if (location.hash.startsWith(`#${this.data.key}.`)) this.change({ ...this.starts(), ...this.remembered() });
+    listen() {
+      this.form.addEventListener("input", ({ target }) => this.change({ [target.name]: read(target) }));
+      this.form.addEventListener("submit", (event) => event.preventDefault());
+      this.form.addEventListener("click", ({ target }) => {
+        const { do: name, values } = target.closest("button")?.dataset ?? {};
+        if (name) this[name](values && JSON.parse(values));
       });
+      const theme = new MutationObserver(() => this.refresh());
+      for (const node of [document.documentElement, document.body])
+        theme.observe(node, { attributeFilter: ["data-theme", "data-jp-theme-light"] });
+      addEventListener("hashchange", () => this.addressed() && this.change({ ...this.data.starts, ...this.remembered() }));
     }
 
-    legend() {
-      return h("p", { class: "x-legend" },
-        h("span", { class: "x-tag x-tag-live" }, "computed live in your browser"),
-        h("span", { class: "x-tag x-tag-run" }, "from the run that made this page"));
+    /** The state with every value as its control can have it, and shown there; an impossible one is as at the start. */
+    fits(state) {
+      const fit = {};
+      for (const [name, start] of Object.entries(this.data.starts)) {
+        const control = this.form.elements[name], value = kindred(state[name], start);
+        fit[name] = control ? (write(control, value, this.part(`text ${name}`)) ?? start) : value;
+      }
+      return fit;
     }
 
     /** Take over some values, draw, and, when the reader has come to rest, say what is seen and note it. */
     change(values) {
       this.state = this.fits({ ...this.state, ...values });
-      this.waiting ??= requestAnimationFrame(() => {
-        this.waiting = null;
-        this.draw();
-      });
+      this.waiting ??= requestAnimationFrame(() => this.refresh());
       clearTimeout(this.rest);
-      this.rest = setTimeout(() => {
-        this.note();
-        this.say();
-      }, 500);
+      this.rest = setTimeout(() => (this.note(), this.say()), 500);
     }
 
-    say(sentence = this.says()) {
-      this.status.textContent = sentence;
-    }
-
-    remembered() {
-      const starts = this.starts(), found = {};
-      for (const [name, value] of new URLSearchParams(location.hash.slice(1))) {
-        const key = name.slice(this.data.key.length + 1);
-        if (name !== `${this.data.key}.${key}` || !(key in starts)) continue;
-        const kind = typeof starts[key], number = Number(value);
-        if (kind === "string") found[key] = value;
-        else if (kind === "boolean") found[key] = value === "1";
-        else if (value !== "" && Number.isFinite(number)) found[key] = number;
+    refresh() {
+      this.waiting = null;
+      this.fits(this.state);
+      for (const node of this.form.querySelectorAll("[data-when]")) {
+        const [name, value] = node.dataset.when.split("=");
+        node.classList.toggle("x-off", String(this.state[name]) !== value);
       }
-      return found;
+      this.draw();
+    }
+
+    say() {
+      this.form.querySelector("[role=status]").textContent = this.says();
+    }
+
+    addressed() {
+      return location.hash.startsWith(`#${this.data.key}.`);
+    }
+
+    /** What the address says of this explorable, or of the others. */
+    remembered(others = false) {
+      const mine = `${this.data.key}.`, all = [...new URLSearchParams(location.hash.slice(1))];
+      const kept = all.filter(([name]) => /^[a-z]+\.[a-z]+$/.test(name) && name.startsWith(mine) !== others);
+      return Object.fromEntries(kept.map(([name, value]) => [others ? name : name.slice(mine.length), value]));
     }
 
     /** Write what differs from the start into the address, before what other explorables wrote. */
     note() {
-      if (inNotebook()) return;
-      const starts = this.starts(), mine = `${this.data.key}.`, all = new URLSearchParams();
-      for (const [key, value] of Object.entries(this.state))
-        if (value !== starts[key]) all.set(mine + key, typeof value === "boolean" ? Number(value) : value);
-      for (const [name, value] of new URLSearchParams(location.hash.slice(1)))
-        if (/^[a-z]+\.[a-z]+$/.test(name) && !name.startsWith(mine)) all.set(name, value);
-      const hash = all.size ? `#${all}` : "";
-      if (hash !== location.hash && (hash || /^#[a-z]+\./.test(location.hash)))
-        history.replaceState(history.state, "", hash || location.pathname + location.search);
+      if (!folder) return;
+      const { key, starts } = this.data, all = new URLSearchParams();
+      for (const [name, value] of Object.entries(this.state))
+        if (value !== starts[name]) all.set(`${key}.${name}`, typeof value === "boolean" ? Number(value) : value);
+      for (const [name, value] of Object.entries(this.remembered(true))) all.set(name, value);
+      if (all.size || this.addressed()) history.replaceState(history.state, "", all.size ? `#${all}` : location.pathname + location.search);
     }
 
-    /** Colours of the theme as [red, green, blue]. */
-    colours() {
-      const probe = h("i"), found = {};
-      this.append(probe);
-      for (const [name, token] of Object.entries({ low: "orange", zero: "ground", high: "blue", ink: "ink" })) {
-        probe.style.color = `var(--x-${token})`;
-        found[name] = getComputedStyle(probe).color.match(/[\d.]+/g).slice(0, 3).map(Number);
-      }
-      probe.remove();
-      return found;
+    part(name) {
+      return this.form.querySelector(`[data-part="${name}"]`);
     }
-  }
-  lowcap.Explorable = Explorable;
+
+    /** Write texts into the parts of their names. */
+    show(texts) {
+      for (const [name, text] of Object.entries(texts)) this.part(name).textContent = text;
+    }
+
+    /** The answer that a logit gives: a bar that leans to a class, the class, and how sure the network is. */
+    answer(name, logit) {
+      const lean = Math.max(-10, Math.min(10, logit)) / 20, bar = this.part(`bar ${name}`);
+      bar.style.cssText = `--x-from: ${0.5 + Math.min(lean, 0)}; --x-size: ${Math.abs(lean)}`;
+      bar.classList.toggle("x-low", lean < 0);
+      const sure = 100 * lowcap.math.sigmoid(Math.abs(logit));
+      const text = `${this.data.pair[Number(logit > 0)]}, ${sure > 99.9 ? "> 99.9" : sure.toFixed(sure > 98 ? 1 : 0)} %`;
+      this.show({ [`says ${name}`]: text });
+      return text;
+    }
+
+    colour(name) {
+      return getComputedStyle(this).getPropertyValue(`--x-${name}`);
+    }
+
+    /** A square image: what is above 0 in one colour of the theme, what is below in another; its pen. */
+    paint(canvas, values, limit = 1, high = "ink") {
+      const side = (canvas.width = canvas.height = Math.sqrt(values.length)), pen = canvas.getContext("2d");
+      const colours = [this.colour("orange"), this.colour(high)];
+      values.forEach((v, i) => {
+        if (!v) return;
+        pen.globalAlpha = Math.min(1, Math.abs(v) / limit);
+        pen.fillStyle = colours[Number(v > 0)];
+        pen.fillRect(i % side, Math.floor(i / side), 1, 1);
+      });
+      return pen;
+    }
+
+    /** A picture of a hidden unit: blue where ink speaks for the larger digit, orange for the other. */
+    unit(net, u, limit, sign = Math.sign(net.wOut[u])) {
+      const canvas = element("canvas", { className: "x-picture", ariaHidden: "true" });
+      canvas.style.opacity = net.wOut[u] ? 1 : 0.3; // the output does not hear it
+      this.paint(canvas, Float32Array.from({ length: net.features }, (_, d) => net.wIn[d * net.width + u] * sign), limit, "blue");
+      return canvas;
+    }
+
+    /** Pictures of all hidden units. */
+    units(net, limit = lowcap.largest(net.wIn), signs = net.wOut) {
+      const place = this.part("fields");
+      place.style.setProperty("--x-columns", Math.min(12, Math.max(6, net.width)));
+      place.setAttribute("aria-label", `First-layer weights of ${lowcap.neurons(net.width)}, one small picture each`);
+      place.replaceChildren(...Array.from(signs, (sign, u) => this.unit(net, u, limit, Math.sign(sign))));
+    }
+
+    /** Mouse, pen and touch on a picture `side` wide: `on(from, to)` gets the ends of each stroke as [x, y]. */
+    strokes(canvas, side, on) {
+      let last = null;
+      const place = (event) => {
+        const box = canvas.getBoundingClientRect();
+        return [event.clientX - box.left, event.clientY - box.top].map((far) => (far / box.width) * side - 0.5);
+      };
+      canvas.addEventListener("pointerdown", (event) => {
+        canvas.setPointerCapture(event.pointerId);
+        on((last = place(event)), last);
+      });
+      canvas.addEventListener("pointermove", (event) => last && on(last, (last = place(event))));
+      for (const end of ["pointerup", "pointercancel"]) canvas.addEventListener(end, () => (last = null));
+    }
+
+    /** Arrow keys: `on([right, down])`. */
+    arrows(canvas, on) {
+      canvas.addEventListener("keydown", (event) => {
+        const step = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] }[event.key];
+        if (!step) return;
+        event.preventDefault(); // the page stays where it is
+        on(step);
+      });
+    }
+
+    /** Give the reader a file. */
+    download(name, text) {
+      element("a", { href: `data:text/plain;charset=utf-8,${encodeURIComponent(text)}`, download: name }).click();
+    }
+
+    downloadTable(name, rows) {
+      this.download(name, rows.map((row) => row.join(",")).join("\n"));
+    }
+
+    downloadNetwork({ width, wIn, bIn, wOut, bOut }) {
+      const plain = { width, classes: this.data.pair, w_in: [...wIn], b_in: [...bIn], w_out: [...wOut], b_out: bOut[0] };
+      this.download("network.json", JSON.stringify(plain));
+    }
+
+    /** A chart that Python drew, without what was live in it; ways to add to that. */
+    chart(name) {
+      const svg = this.part(name), marks = svg.querySelector("g");
+      const [x, y] = JSON.parse(svg.dataset.axes).map(([low, high, logarithmic, start, end]) => (v) =>
+        start + (end - start) * (logarithmic ? Math.log(v / low) / Math.log(high / low) : (v - low) / (high - low)));
+      const add = (tag, kind, places) => marks.append(lowcap.svg(tag, { class: kind, ...places }));
+      marks.replaceChildren();
+      return {
+        line: (points, kind) => add("polyline", kind, { points: points.map(([a, b]) => [x(a), y(b)]).join(" ") }),
+        dot: (a, b, kind = "x-dot") => add("circle", kind, { cx: x(a), cy: y(b), r: 5 }),
+        upright: (a, kind) => add("line", kind, { x1: x(a), x2: x(a), y1: 0, y2: y(0) }),
+        bar: (a, b, low, high, kind) => add("rect", kind, { x: x(a) + 0.5, width: x(b) - x(a) - 1, y: y(high), height: y(low) - y(high) }),
+      };
+    }
+  };
+
+  lowcap.svg = (tag, attributes) => {
+    const node = document.createElementNS("http://www.w3.org/2000/svg", tag);
+    for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, value);
+    return node;
+  };
+
+  lowcap.largest = (values) => values.reduce((most, v) => Math.max(most, Math.abs(v)), 0);
+  lowcap.neurons = (n) => `${n} neuron${n > 1 ? "s" : ""}`;
   lowcap.define = (name, kind) => customElements.get(name) || customElements.define(name, kind);
 }
-
-/** Receptive fields of all hidden units: each is blue where ink speaks for the larger digit, orange for the other. */
-lowcap.showFields = (place, net, data, colours, limit = 0, signs = net.wOut) => {
-  const { features, width, wIn, wOut } = net;
-  if (place.children.length !== width) {
-    place.pictures = Array.from({ length: width }, () => lowcap.picture());
-    place.replaceChildren(...place.pictures.map((p) => p.canvas));
-    place.style.setProperty("--x-columns", Math.min(12, Math.max(6, width)));
-    place.setAttribute("aria-label", `First-layer weights of ${width} hidden neurons, one small picture each`);
-  }
-  const most = limit || wIn.reduce((m, w) => Math.max(m, Math.abs(w)), 0);
-  const field = new Float32Array(features);
-  place.pictures.forEach(({ canvas, draw }, u) => {
-    canvas.style.opacity = wOut[u] ? 1 : 0.3; // nobody listens to it
-    for (let d = 0; d < features; d++) field[d] = wIn[d * width + u] * Math.sign(signs[u]);
-    draw(field, data.side, most, colours);
-  });
-};
-
-/** A network as plain JSON, for the reader to keep. */
-lowcap.plain = ({ width, wIn, bIn, wOut, bOut }, { pair }) => (
-  { width, classes: pair, w_in: [...wIn], b_in: [...bIn], w_out: [...wOut], b_out: bOut[0] });

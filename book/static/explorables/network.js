@@ -19,11 +19,13 @@ function lowcapNetwork() {
     };
   }
 
+  /** A standard normal number (Box and Muller). */
+  const normal = (next) => Math.sqrt(-2 * Math.log(1 - next())) * Math.cos(2 * Math.PI * next());
+
   /** A network from its weights in one array: first layer, its biases, second layer, its bias. */
   function network(features, width, all = new Float32Array((features + 2) * width + 1)) {
     const a = features * width, b = a + width, c = b + width;
-    const part = (from, to) => all.subarray(from, to);
-    return { features, width, all, wIn: part(0, a), bIn: part(a, b), wOut: part(b, c), bOut: part(c, c + 1) };
+    return { features, width, all, wIn: all.subarray(0, a), bIn: all.subarray(a, b), wOut: all.subarray(b, c), bOut: all.subarray(c) };
   }
 
   /** A network from the parts `name` and `name rest` of a blob; `gone` says which weights of the first layer are none. */
@@ -34,14 +36,10 @@ function lowcapNetwork() {
     return net;
   }
 
-  const copy = (net) => network(net.features, net.width, net.all.slice());
-
   /** An untrained network: weights 0.1 times a standard normal number, biases 0, as in the study. */
   function start(features, width, seed) {
     const net = network(features, width), next = random(seed);
-    for (const weights of [net.wIn, net.wOut])
-      for (let i = 0; i < weights.length; i++)
-        weights[i] = 0.1 * Math.sqrt(-2 * Math.log(1 - next())) * Math.cos(2 * Math.PI * next());
+    for (const weights of [net.wIn, net.wOut]) weights.forEach((_, i) => (weights[i] = 0.1 * normal(next)));
     return net;
   }
 
@@ -68,10 +66,9 @@ function lowcapNetwork() {
     return logit;
   }
 
-  function logits(net, data, out = new Float32Array(data.n)) {
+  function logits(net, data) {
     const hidden = new Float32Array(net.width);
-    for (let i = 0; i < data.n; i++) out[i] = forward(net, data, i, hidden);
-    return out;
+    return Float32Array.from({ length: data.n }, (_, i) => forward(net, data, i, hidden));
   }
 
   /** F1 of class 1, at logit 0; 0 where it is undefined. */
@@ -109,47 +106,43 @@ function lowcapNetwork() {
     return map;
   }
 
-  /** Gradient descent in place, without allocating anything: `step` uses the images rows[from..to]. */
-  function trainer(net, data, labels) {
-    const { width, wOut, all } = net, { at, value } = data;
-    const grads = network(net.features, width), gIn = grads.wIn, { bIn: gBias, wOut: gOut, all: gAll } = grads;
-    const hidden = new Float32Array(width);
-    function step(rows, from, to, rate) {
-      gAll.fill(0);
-      for (let r = from; r < to; r++) {
-        const i = rows[r], error = (sigmoid(forward(net, data, i, hidden)) - labels[i]) / (to - from);
-        grads.bOut[0] += error;
-        for (let u = 0; u < width; u++) {
-          if (hidden[u] === 0) continue; // silent: nothing flows back
-          const back = error * wOut[u];
-          gOut[u] += error * hidden[u];
-          gBias[u] += back;
-          for (let k = data.start[i], end = data.start[i + 1]; k < end; k++) gIn[at[k] * width + u] += value[k] * back;
-        }
+  /** A step of gradient descent, in place, by the images `rows`; `grads` is room for the gradient, `hidden` as above. */
+  function descend(net, data, labels, rows, rate, grads, hidden) {
+    const { width, wOut, all } = net, { start, at, value } = data;
+    grads.all.fill(0);
+    for (const i of rows) {
+      const error = (sigmoid(forward(net, data, i, hidden)) - labels[i]) / rows.length;
+      grads.bOut[0] += error;
+      for (let u = 0; u < width; u++) {
+        if (hidden[u] === 0) continue; // silent: nothing flows back
+        const back = error * wOut[u];
+        grads.wOut[u] += error * hidden[u];
+        grads.bIn[u] += back;
+        for (let k = start[i]; k < start[i + 1]; k++) grads.wIn[at[k] * width + u] += value[k] * back;
       }
-      for (let j = 0; j < all.length; j++) all[j] -= rate * gAll[j];
     }
-    return { step };
+    for (let j = 0; j < all.length; j++) all[j] -= rate * grads.all[j];
   }
 
   /** Numbers 0 to n - 1 in a random order, written into `rows`. */
   function shuffle(rows, next) {
     for (let i = 0; i < rows.length; i++) rows[i] = i;
     for (let i = rows.length - 1; i > 0; i--) {
-      const j = Math.floor(next() * (i + 1)), held = rows[i];
-      rows[i] = rows[j], rows[j] = held;
+      const j = Math.floor(next() * (i + 1));
+      [rows[i], rows[j]] = [rows[j], rows[i]];
     }
   }
 
   /** Train by `settings` {rate, batch, steps, seed}: one step of gradient descent each time that it is asked. */
   function* training(net, data, labels, { rate, batch, steps, seed }) {
-    const rows = new Uint32Array(data.n), next = random(seed + 1), { step } = trainer(net, data, labels);
-    const size = batch || data.n;
-    let at = data.n;
-    for (let done = 1; done <= steps; done++) {
-      if (at >= data.n) shuffle(rows, next), (at = 0);
-      step(rows, at, Math.min(at + size, data.n), rate);
-      at += size;
+    const rows = new Uint32Array(data.n), next = random(seed + 1), size = batch || data.n;
+    const grads = network(net.features, net.width), hidden = new Float32Array(net.width);
+    for (let done = 1, at = data.n; done <= steps; done++, at += size) {
+      if (at >= data.n) {
+        shuffle(rows, next);
+        at = 0;
+      }
+      descend(net, data, labels, rows.subarray(at, at + size), rate, grads, hidden);
       yield done;
     }
   }
@@ -162,40 +155,28 @@ function lowcapNetwork() {
     return (h ^ (h >>> 16)) >>> 0;
   }
 
-  /** The places of the weights in the order in which they go: equal ones in order of place. */
-  function order(scores) {
-    return Uint32Array.from(scores.keys()).sort((a, b) => scores[a] - scores[b] || a - b);
-  }
-
-  /** Which weights go first in `scope` first, layer or network, by size or at random: see lowcap/pruning.py. */
-  function ranking(net, scope, seed = null) {
-    const score = (weights) => Array.from(weights, (w, i) => (seed === null ? Math.abs(w) : scatter(i, seed)));
-    const first = score(net.wIn), last = score(net.wOut);
-    if (scope === "network") return [order(first.concat(last))];
-    return scope === "layer" ? [order(first), order(last)] : [order(first)];
+  /** Which weights go first in `scope` first, layer or network, by size or at random: see lowcap/pruning.py. Places in
+      `all`, for each group that is pruned by itself; equal ones in order of place. */
+  function ranking({ all, wIn, width }, scope, seed = null) {
+    const second = wIn.length + width, first = [...wIn.keys()], last = first.slice(0, width).map((u) => second + u);
+    const groups = { first: [first], layer: [first, last], network: [first.concat(last)] }[scope];
+    const score = (place) => (seed === null ? Math.abs(all[place]) : scatter(place, seed));
+    return groups.map((places) => places.sort((a, b) => score(a) - score(b) || a - b));
   }
 
   /** A copy of the network without the share `sparsity` of its weights; `sparsity` is exact, as in Python. */
-  function pruned(net, orders, sparsity) {
-    const small = copy(net), n = net.wIn.length;
-    orders.forEach((places, layer) => {
-      const gone = roundHalfEven(sparsity * places.length);
-      for (let k = 0; k < gone; k++) {
-        const place = places[k] + (layer ? n : 0);
-        if (place < n) small.wIn[place] = 0;
-        else small.wOut[place - n] = 0;
-      }
-    });
+  function pruned(net, groups, sparsity) {
+    const small = network(net.features, net.width, net.all.slice());
+    for (const places of groups) for (const place of places.slice(0, roundHalfEven(sparsity * places.length))) small.all[place] = 0;
     return small;
   }
 
   function roundHalfEven(x) {
-    const low = Math.floor(x), rest = x - low;
-    return rest > 0.5 || (rest === 0.5 && low % 2) ? low + 1 : low;
+    const whole = Math.round(x);
+    return x % 1 === 0.5 && whole % 2 ? whole - 1 : whole;
   }
 
-  return { random, network, unpacked, copy, start, images, forward, logits, f1, loss, explain, saliency, trainer, training,
-    shuffle, scatter, ranking, pruned, sigmoid };
+  return { sigmoid, random, normal, network, unpacked, start, images, logits, f1, loss, explain, saliency, shuffle, training, ranking, pruned };
 }
 
 if (typeof module !== "undefined") module.exports = lowcapNetwork;

@@ -1,0 +1,169 @@
+"""Drive a sweep: hand out the shards that are missing, keep what comes back, begin again where a worker has died."""
+
+from __future__ import annotations
+
+import io
+import os
+import socket
+import time
+from collections import deque
+from collections.abc import Iterable, Sequence
+from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, wait
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+from threadpoolctl import threadpool_limits
+
+from lowcap.errors import BuildError
+from lowcap.sweep import origin as origins
+from lowcap.sweep.grid import Grid
+from lowcap.sweep.origin import Origin
+from lowcap.sweep.pools import Pool
+from lowcap.sweep.progress import Progress
+from lowcap.sweep.store import Store
+from lowcap.training import on_cores
+
+DEATHS = 3  # in a row, with nothing finished in between, are enough
+TRIES = 2  # that a shard has alone, after a worker has died while it was at work on it
+
+
+class Job(Protocol):
+    """A shard: its rows follow from what it describes and from the origin alone."""
+
+    def describe(self) -> dict[str, Any]: ...
+    def label(self) -> str: ...
+    def is_whole(self) -> bool: ...
+    def rows(self) -> pd.DataFrame: ...
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is to be computed: the name and grid that were asked for, the shards in the order of their rows."""
+
+    experiment: str
+    grid: Grid
+    origin: Origin
+    jobs: Sequence[Job]
+
+    def key(self, job: Job) -> str:
+        """The name of a shard: a hash of all that its rows depend on."""
+        about = job.describe()
+        data = self.origin["data"]
+        own = {**self.origin, "data": data.get(about.get("dataset"), data)}
+        return origins.digest([about, own])
+
+
+@dataclass(frozen=True)
+class Result:
+    """A shard's rows as the bytes of a Parquet file, and what is told of it beside them."""
+
+    payload: bytes
+    rows: int
+    seconds: float
+    worker: str
+
+
+def work(job: Job, origin: Origin) -> Result:
+    """Compute one shard on one core. Raises BuildError where code, versions or data are not those of the sweep."""
+    torch.set_num_threads(1)
+    start = time.perf_counter()
+    if wrong := origins.differences(origin, origins.origin(origin["data"])):
+        raise BuildError(f"worker {socket.gethostname()} is not like the others: {'; '.join(wrong)}; make it so")
+    with threadpool_limits(1), on_cores(1):
+        payload, rows = as_parquet(job.rows())
+    return Result(payload, rows, time.perf_counter() - start, f"{socket.gethostname()}:{os.getpid()}")
+
+
+def as_parquet(frame: pd.DataFrame) -> tuple[bytes, int]:
+    """A frame as the bytes of a Parquet file, the same for the same rows, and its number of rows."""
+    table = pa.Table.from_pandas(frame, preserve_index=False).replace_schema_metadata(None)
+    plain = [pa.field(f.name, pa.string() if pa.types.is_large_string(f.type) else f.type) for f in table.schema]
+    sink = io.BytesIO()
+    pq.write_table(table.cast(pa.schema(plain)), sink, compression="zstd")
+    return sink.getvalue(), len(frame)
+
+
+def run(plan: Plan, out: Path, pool: Pool) -> Path:
+    """Compute what is missing in the folder `out`; the path of the file with all rows.
+
+    Raises:
+        UserError: the folder cannot be written, or holds something else.
+        BuildError: the disk is full, a worker is unlike the others, or workers died again and again. What is finished
+            stays, and the same call goes on from there.
+    """
+    with Store.open(out, plan) as store:
+        missing = [job for job in plan.jobs if not (store.has(plan.key(job)) and job.is_whole())]
+        progress = Progress(len(plan.jobs), len(plan.jobs) - len(missing), store.notes)
+        try:
+            _Run(plan, store, pool, progress).compute(missing)
+        except BaseException:
+            kept = f"{progress.done} of {progress.total} shards are kept in {out}"
+            progress.end(f"{kept}; the same command goes on from there")
+            raise
+        progress.end()
+        return store.finish(plan)
+
+
+@dataclass(frozen=True)
+class _Run:
+    """A sweep under way."""
+
+    plan: Plan
+    store: Store
+    pool: Pool
+    progress: Progress
+
+    def compute(self, missing: Iterable[Job]) -> None:
+        """Hand out the jobs. Those at work when a worker died are done last, one by one: so the guilty one is found."""
+        todo, suspects, running, deaths = deque(missing), deque[Job](), dict[Future, Job](), 0
+        while todo or running:
+            while todo and len(running) < self.pool.slots():
+                job = todo.popleft()
+                running[self._submit(job)] = job
+            lost = self._collect(running)
+            while lost and running:  # what else was at work ends or is lost as well
+                lost += self._collect(running)
+            if self.progress.moved():
+                deaths = 0
+            if lost:
+                suspects += lost
+                deaths += 1
+                self.pool.renew()
+            if deaths == DEATHS:
+                cause = "is there too little memory? Use fewer --workers"
+                raise BuildError(f"{DEATHS} workers in a row have died (at {lost[0].label()}); {cause}")
+        if guilty := [job.label() for job in suspects if not self._alone(job)]:
+            more = f", and {len(guilty) - 1} more" if len(guilty) > 1 else ""
+            raise BuildError(f"each worker died that computed {guilty[0]}{more}")
+
+    def _submit(self, job: Job) -> Future:
+        return self.pool.submit(work, job, self.plan.origin)
+
+    def _collect(self, running: dict[Future, Job]) -> list[Job]:
+        """Wait for a job to end and keep what has; the jobs whose worker has died."""
+        lost = []
+        for future in wait(running, return_when=FIRST_COMPLETED).done:
+            job = running.pop(future)
+            try:
+                result = future.result()
+            except self.pool.deaths:
+                lost.append(job)
+            except CancelledError:
+                raise BuildError("the connection to the Dask scheduler is gone; start it again") from None
+            else:
+                self.store.put(self.plan.key(job), result)
+                self.progress.step()
+        return lost
+
+    def _alone(self, job: Job) -> bool:
+        """Whether the job could be done with nothing beside it."""
+        for _ in range(TRIES):
+            if not self._collect({self._submit(job): job}):
+                return True
+            self.pool.renew()
+        return False

@@ -1,0 +1,195 @@
+"""The folder of a sweep: a Parquet file per finished shard, then one with all rows, and a manifest.
+
+Everything is written aside and then renamed. A shard's file is named `KEY.CHECKSUM.parquet` in `parts/`: the key is a
+hash of all that its rows depend on, the checksum one of its content, so that the folder alone tells what is finished
+and whole. How long a shard took stands in `durations.jsonl`, apart from the rows.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryFile
+from typing import TYPE_CHECKING, Any
+
+import filelock
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from lowcap.errors import BuildError, UserError
+from lowcap.sweep.manifest import MANIFEST, Manifest
+
+if TYPE_CHECKING:
+    from lowcap.sweep.engine import Plan, Result
+
+ROWS, PARTS, DURATIONS = "rows.parquet", "parts", "durations.jsonl"
+OURS = {MANIFEST, ROWS, PARTS, DURATIONS, "runs", "index.html"}
+TOGETHER = 64  # parts whose rows make a row group of the whole
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+@dataclass
+class Store:
+    """The folder of a sweep while this process holds it; `parts` are the finished shards by key."""
+
+    out: Path
+    parts: dict[str, Path] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+    @classmethod
+    @contextmanager
+    def open(cls, out: Path, plan: Plan) -> Iterator[Store]:
+        """Hold the folder; raises UserError when it cannot be written, is not a sweep's or is that of another one."""
+        with _locked(out):
+            store = cls(out)
+            with explained(out):
+                store._begin(plan)
+            yield store
+
+    def _begin(self, plan: Plan) -> None:
+        if strange := sorted(p.name for p in self.out.iterdir() if p.name not in OURS and not p.name.startswith(".")):
+            raise UserError(f"`--out` must be a new folder or that of a sweep; {self.out} holds {strange[0]}")
+        new = Manifest.of(plan)
+        if old := Manifest.read(self.out):
+            self.notes += old.check_follows(new, self.out)
+        for left in [*self.out.glob(".*.new"), *self.out.glob(f"{PARTS}/.*.new")]:
+            left.unlink()
+        (self.out / PARTS).mkdir(exist_ok=True)
+        new.write(self.out)
+        damaged = self._look()
+        if damaged:
+            self.notes.append(f"{damaged} shards in {self.out / PARTS} were damaged and are computed again")
+
+    def _look(self) -> int:
+        """Find the parts that are whole; delete those that are not, and count them."""
+        damaged = 0
+        for path in sorted((self.out / PARTS).iterdir()):
+            key, _, checksum = path.name.removesuffix(".parquet").partition(".")
+            if checksum == checksum_of(path.read_bytes()):
+                self.parts[key] = path
+            else:
+                path.unlink()
+                damaged += 1
+        return damaged
+
+    def has(self, key: str) -> bool:
+        """Whether the shard is finished."""
+        return key in self.parts
+
+    def put(self, key: str, result: Result) -> None:
+        """Keep a finished shard."""
+        path = self.out / PARTS / f"{key}.{checksum_of(result.payload)}.parquet"
+        line = {"key": key, "seconds": round(result.seconds, 3), "worker": result.worker}
+        with explained(self.out):
+            write(path, result.payload)
+            if (old := self.parts.get(key, path)) != path:  # of a chapter whose page was gone
+                old.unlink()
+            self.parts[key] = path
+            with (self.out / DURATIONS).open("a", encoding="utf-8") as file:
+                file.write(json.dumps(line) + "\n")
+
+    def finish(self, plan: Plan) -> Path:
+        """Put all rows into one file, in the order of the shards, and complete the manifest; the file's path."""
+        keys = [plan.key(job) for job in plan.jobs]
+        with explained(self.out):
+            self._finish(plan, keys)
+        return self.out / ROWS
+
+    def _finish(self, plan: Plan, keys: list[str]) -> None:
+        counts = merge([self.parts[key] for key in keys], self.out / ROWS)
+        took = self._durations()
+        shards = [
+            {
+                "key": key,
+                "shard": job.label(),
+                "rows": rows,
+                "checksum": self.parts[key].name.split(".")[1],
+                **took.get(key, {}),
+            }
+            for key, job, rows in zip(keys, plan.jobs, counts, strict=True)
+        ]
+        Manifest.of(plan).complete_with(shards, sum(counts)).write(self.out)
+        for key in self.parts.keys() - set(keys):  # of a smaller grid, cut into other shards
+            self.parts.pop(key).unlink()
+
+    def _durations(self) -> dict[str, dict[str, Any]]:
+        found = {}
+        with suppress(FileNotFoundError):
+            for line in (self.out / DURATIONS).read_text("utf-8", errors="replace").splitlines():
+                with suppress(ValueError, KeyError, TypeError):  # a line that a killed process has left half written
+                    entry = json.loads(line)
+                    found[entry.pop("key")] = entry
+        return found
+
+
+def merge(parts: list[Path], path: Path) -> list[int]:
+    """Copy the rows of the parts, in their order, into one Parquet file; how many each has."""
+    schemas = dict.fromkeys(pq.read_schema(part) for part in parts)
+    schema = pa.unify_schemas(list(schemas), promote_options="permissive")
+    counts: list[int] = []
+    with aside(path) as new, new.open("wb") as file, pq.ParquetWriter(file, schema, compression="zstd") as writer:
+        for i in range(0, len(parts), TOGETHER):
+            tables = [pq.read_table(part, memory_map=False, partitioning=None) for part in parts[i : i + TOGETHER]]
+            counts += [len(table) for table in tables]
+            writer.write_table(pa.concat_tables(tables, promote_options="permissive").select(schema.names).cast(schema))
+    return counts
+
+
+@contextmanager
+def aside(path: Path) -> Iterator[Path]:
+    """A path to write to beside `path`, which it replaces at the end; after an error nothing is left of it."""
+    new = path.with_name(f".{path.name}.new")
+    try:
+        yield new
+        os.replace(new, path)
+    except BaseException:
+        new.unlink(missing_ok=True)
+        raise
+
+
+def write(path: Path, content: bytes) -> None:
+    """Write a file whole or not at all."""
+    with aside(path) as new:
+        new.write_bytes(content)
+
+
+def checksum_of(content: bytes) -> str:
+    """Half of the content's SHA-256, as text."""
+    return hashlib.sha256(content).hexdigest()[:32]
+
+
+@contextmanager
+def explained(out: Path) -> Iterator[None]:
+    """Turn what the file system refuses into one sentence."""
+    try:
+        yield
+    except OSError as error:
+        what = "is full" if error.errno in FULL else "cannot be written or read"
+        reason = f"{error.filename or out}: {error.strerror or error}"
+        remedy = "make room there" if error.errno in FULL else "mend that"
+        raise BuildError(f"{out} {what} ({reason}); {remedy} and run the same command again") from error
+
+
+@contextmanager
+def _locked(out: Path) -> Iterator[None]:
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        with TemporaryFile(dir=out):
+            pass
+    except OSError as error:
+        if error.errno in FULL:
+            raise BuildError(
+                f"{out} is full ({error.strerror}); make room there and run the same command again"
+            ) from None
+        raise UserError(f"`--out` must be a folder that can be written; got {out}: {error.strerror}") from None
+    try:
+        with filelock.FileLock(out / ".lock", timeout=0):
+            yield
+    except filelock.Timeout:
+        raise BuildError(f"another sweep is at work in {out}; wait for it or give another --out") from None
