@@ -12,10 +12,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-
-import pandas as pd
 from typing import cast
 
+import pandas as pd
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call, jacrev, vmap
