@@ -1,4 +1,4 @@
-"""Binder, as it would be: an environment from `.binder/` alone, `postBuild`, JupyterLab on this machine, a real browser.
+"""Binder, as it would be: an environment from `.binder/` alone, `postBuild`, JupyterLab, a real browser.
 
 Minutes long, so only with LOWCAP_WEEKLY=1. LOWCAP_BINDER_ENV names an environment to use instead of a fresh one.
 """
@@ -23,7 +23,8 @@ from toybook import KERNEL
 
 ROOT = Path(__file__).parents[1]
 CHAPTERS = sorted(path.stem for path in (ROOT / "book").glob("*.ipynb"))
-TOKEN, MINUTES = "token=t", 60_000
+TOKEN = "token=t"
+MINUTES = 60_000 * float(os.environ.get("LOWCAP_PATIENCE", "1"))  # of a tab; more where many things run at once
 ROOM = 2 * 10**9
 DRAW = """
 from lowcap import explorables
@@ -66,7 +67,7 @@ def environment(checkout, tmp_path_factory):
 
 
 def _reachable(text):
-    """Without the index of CPU builds where it cannot be reached: then torch comes from wherever pip is told to look."""
+    """Without the index of CPU builds where it cannot be reached: torch then comes from where pip looks by itself."""
     try:
         socket.getaddrinfo("download.pytorch.org", 443)
     except OSError:

@@ -6,7 +6,7 @@ from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell
 
 ID = "bootstrap"
-CELL = """# Where the package lowcap is there, this does nothing; elsewhere it installs the one that this chapter was made with.
+CELL = """# Where the package lowcap is installed, this does nothing. Elsewhere it installs the one that made this chapter.
 import glob
 import importlib.util
 import subprocess
@@ -16,7 +16,7 @@ if importlib.util.find_spec("lowcap") is None:
     beside = sorted(glob.glob("lowcap-*.whl"))  # a wheel in the folder of this notebook comes first
     package = beside[-1] if beside else {address!r}
     if not package:
-        raise RuntimeError("lowcap is not installed: put lowcap-{version}-py3-none-any.whl into the notebook's folder")
+        raise RuntimeError("lowcap is missing: put lowcap-{version}-py3-none-any.whl into the notebook's folder")
     command = [sys.executable, "-m", "pip", "install", "--quiet", package]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:

@@ -1,7 +1,7 @@
 """A strict Content-Security-Policy: pages run and load only files of the site itself, and nothing that stands in them.
 
-What the theme and pandas write into pages (scripts, styles, handlers of clicks) moves into files. The policy is the same
-for every page, so a server may send it as a header too; as a `<meta>` tag it also holds where no server is.
+What the theme and pandas write into pages (scripts, styles, handlers of clicks) moves into files. The policy is the
+same for every page, so a server may send it as a header too; as a `<meta>` tag it also holds where no server is.
 """
 
 import hashlib
@@ -23,7 +23,10 @@ NOSCRIPT = re.compile(r"<noscript>.*?</noscript>", re.DOTALL)
 HANDLER = re.compile(r"\son(\w+)=\"([^\"]*)\"")
 LOOK = re.compile(r"\sstyle=\"([^\"]*)\"")
 CLASS = re.compile(r"\sclass=\"([^\"]*)\"")
-LISTEN = 'for (const e of document.querySelectorAll(\'[data-on-{event}="{name}"]\'))\n  e.addEventListener("{event}", function (event) {{ {code} }});\n'
+LISTEN = (
+    "for (const e of document.querySelectorAll('[data-on-{event}=\"{name}\"]'))\n"
+    '  e.addEventListener("{event}", function (event) {{ {code} }});\n'
+)
 
 
 def apply(site: Path) -> None:

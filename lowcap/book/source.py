@@ -83,6 +83,8 @@ def _entries(node: Any) -> list[str]:
 
 def _document(root: Path, name: str) -> Path:
     path = root / name
+    if not path.resolve().is_relative_to((root / "book").resolve()):
+        raise UserError(f"{root / TOC} lists {name!r}; every page must lie in the folder book")
     options = [path] if path.suffix in {".md", ".ipynb"} else [root / f"{name}.ipynb", root / f"{name}.md"]
     for option in options:
         if option.is_file():
