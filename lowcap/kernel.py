@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import cast
 
 import pandas as pd
 import torch
@@ -55,10 +56,11 @@ def tangent_kernel(module: nn.Module, x: Tensor, other: Tensor | None = None) ->
 def _one_hidden_layer(module: nn.Sequential, x: Tensor, other: Tensor) -> Tensor:
     """The kernel of Linear, ReLU, Linear: per unit, by the first weights x x' v² where both images light it, by the
     second the product of its activations; biases count as a pixel, and a unit, that is always 1."""
-    ones = [float(layer.bias is not None) for layer in (module[0], module[2])]
-    before, before_other = module[0](x), module[0](other)
-    by_first = ((before > 0) * module[2].weight.square()) @ (before_other > 0).to(x).T
-    return (x @ other.T + ones[0]) * by_first + before.relu() @ before_other.relu().T + ones[1]
+    first, last = cast(nn.Linear, module[0]), cast(nn.Linear, module[2])
+    before, before_other = first(x), first(other)
+    by_first = ((before > 0) * last.weight.square()) @ (before_other > 0).to(x).T
+    by_last = before.relu() @ before_other.relu().T
+    return (x @ other.T + float(first.bias is not None)) * by_first + by_last + float(last.bias is not None)
 
 
 def _by_gradients(module: nn.Module, x: Tensor, other: Tensor) -> Tensor:
