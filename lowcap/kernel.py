@@ -57,10 +57,10 @@ def _one_hidden_layer(module: nn.Sequential, x: Tensor, other: Tensor) -> Tensor
     """The kernel of Linear, ReLU, Linear: per unit, by the first weights x x' v² where both images light it, by the
     second the product of its activations; biases count as a pixel, and a unit, that is always 1."""
     first, last = cast(nn.Linear, module[0]), cast(nn.Linear, module[2])
-    ones = [float(layer.bias is not None) for layer in (first, last)]
     before, before_other = first(x), first(other)
     by_first = ((before > 0) * last.weight.square()) @ (before_other > 0).to(x).T
-    return (x @ other.T + ones[0]) * by_first + before.relu() @ before_other.relu().T + ones[1]
+    by_last = before.relu() @ before_other.relu().T
+    return (x @ other.T + float(first.bias is not None)) * by_first + by_last + float(last.bias is not None)
 
 
 def _by_gradients(module: nn.Module, x: Tensor, other: Tensor) -> Tensor:
