@@ -184,7 +184,7 @@ def test_for_the_site_code_goes_and_data_become_files_that_are_shared(shown, tmp
         assert "data-library" not in html
         assert "data-blob" not in html
         assert data_of(shown, name)["blobs"][0]["name"] in html
-        text = (tmp_path / assets.STATIC / f"{data_of(shown, name)['digits']['name']}.js").read_text()
+        text = (tmp_path / assets.STATIC / f"{data_of(shown, name)['blobs'][0]['name']}.js").read_text()
         assert text.startswith(f'lowcap.put("{data_of(shown, name)["blobs"][0]["name"]}", "')
     front = tmp_path / "book" / "_generated"
     assert [path.name for path in front.iterdir()] == ["draw-digit.md"]
