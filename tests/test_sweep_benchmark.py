@@ -109,6 +109,13 @@ def test_a_sweep_is_timed_and_what_lies_between_its_shards_is_told_apart(bench: 
     assert bench.cpu_seconds(plan) > 0
 
 
+def test_keeping_a_shard_takes_time_of_its_own(bench: ModuleType) -> None:
+    found = bench.toys(3)
+    assert found["shards"] == 3
+    assert found["peak_mib"] > 100
+    assert 0 < found["keeping_seconds"] < 1
+
+
 def test_parts_that_were_measured_apart_become_one_text_and_figure(
     bench: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
