@@ -381,7 +381,7 @@ class Descent(Parameters):
     dataset: Dataset = _field("auto", "where the images come from; auto takes MNIST if it is there")
     pair: Pair = _field([4, 9], "the pair that is looked at beside all ten classes", unit="classes")
     noises: Shares = _field([0.1, 0.2], "shares of wrong training labels, beside none", unit="fraction", cost=_LINEAR)
-    n_closed: int = _field(500, "training images of the random features", (20, 2000), "images", "its cube")
+    n_closed: int = _field(400, "training images of the random features", (20, 2000), "images", "its cube")
     reach: int = _field(17, "widest random features, in multiples of the images", (2, 32), "times", _LINEAR)
     n_seeds: int = _field(10, "draws of images, wrong labels and random features", (1, 100), "draws", _LINEAR)
     penalties: Penalties = _field(
@@ -389,12 +389,12 @@ class Descent(Parameters):
     )
     widths: Widths = _field([2, 4, 6, 8, 12, 16, 24, 32, 64], "widths of trained networks", unit="units",
                             cost=_LINEAR)  # fmt: skip
-    wide: Widths = _field([192, 512], "very wide ones, as far as it takes to reach 16 thresholds", unit="units",
+    wide: Widths = _field([128, 512], "very wide ones, as far as it takes to reach 16 thresholds", unit="units",
                           cost=_LINEAR)  # fmt: skip
     n_train: int = _field(4000, "training images of the trained networks, ten classes", (20, 60000), "images", _LINEAR)
-    n_pair: int = _field(1500, "the same, for the pair", (20, 12000), "images", _LINEAR)
-    trained_seeds: int = _field(3, "trained networks per width", (1, 50), "networks", _LINEAR)
-    wide_seeds: int = _field(2, "very wide networks per width", (1, 50), "networks", _LINEAR)
+    n_pair: int = _field(1200, "the same, for the pair", (20, 12000), "images", _LINEAR)
+    trained_seeds: int = _field(2, "trained networks per width", (1, 50), "networks", _LINEAR)
+    wide_seeds: int = _field(1, "very wide networks per width", (1, 50), "networks", _LINEAR)
     epochs: int = _field(200, "passes over the training images", (2, 2000), "epochs", _LINEAR)
     lr: float = _field(0.002, "learning rate of Adam", (1e-6, 1.0), "per step")
     weight_decay: float = _field(1.0, "weight decay that is to tame the peak", (0.0, 100.0), "per step and rate")
@@ -406,7 +406,7 @@ class Descent(Parameters):
     kernel_seeds: int = _field(4, "networks per width there", (1, 50), "networks", _LINEAR)
     n_kernel: int = _field(400, "training images there", (20, 1000), "images", "its square")
     steps: int = _field(300, "full-batch steps there", (1, 10000), "steps", _LINEAR)
-    patch_widths: Widths = _field([4, 8, 12, 16, 24, 40], "widths of the transformers, even", unit="numbers",
+    patch_widths: Widths = _field([4, 8, 12, 24, 40], "widths of the transformers, even", unit="numbers",
                                   cost=_LINEAR)  # fmt: skip
     n_patch: int = _field(2000, "training images of the transformers and their rivals", (20, 60000), "images", _LINEAR)
     patch_seeds: int = _field(2, "transformers per width", (1, 20), "networks", _LINEAR)

@@ -134,7 +134,7 @@ def test_figures_on_a_phone_have_readable_text_and_scroll_in_their_frame(browser
             )  # figures are 8 inches wide: text of 11 pt is 10.7 px
             frame = picture.locator("xpath=..")
             assert frame.evaluate("e => e.scrollWidth - e.clientWidth") > 150
-            assert frame.evaluate("e => e.href.endsWith('.png')")
+            assert frame.evaluate("e => e.href.endsWith('.webp')")
         frame.focus()
         tab.keyboard.press("ArrowRight")
         tab.wait_for_function("e => e.scrollLeft > 0", arg=frame.element_handle())
