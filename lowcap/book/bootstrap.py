@@ -6,7 +6,7 @@ from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell
 
 ID = "bootstrap"
-CELL = '''# Where lowcap is installed, this does nothing; elsewhere it installs the one that made this chapter.
+CELL = """# Where lowcap is installed, this does nothing; elsewhere it installs the one that made this chapter.
 import glob
 import importlib.util
 import subprocess
