@@ -152,7 +152,8 @@ def check(path: Path) -> int:
     try:
         with zipfile.ZipFile(path) as packed:
             contents = {name: packed.read(name) for name in packed.namelist()}
-        sums = dict(reversed(line.split("  ", 1)) for line in contents.pop(SUMS).decode().splitlines())
+        lines = [line.split("  ", 1) for line in contents.pop(SUMS).decode().splitlines()]
+        sums = {name: digest for digest, name in lines}
     except FileNotFoundError:
         raise UserError(f"there is no file {path}") from None
     except (zipfile.BadZipFile, EOFError, KeyError, ValueError, OSError) as error:
