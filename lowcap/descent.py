@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -15,11 +16,12 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from lowcap.convnet import fit, in_threads
+from lowcap.convnet import fit
 from lowcap.errors import UserError
 from lowcap.evaluation import losses
 from lowcap.features import BLOCK, N_VAL, whole
 from lowcap.population import Population
+from lowcap.processes import in_processes
 from lowcap.tasks import Task, with_label_noise, with_train_size
 from lowcap.training import Recipe, train
 from lowcap.transformer import Transformer
@@ -35,7 +37,7 @@ def trained(
     recipe: Recipe,
     *,
     n: int,
-    noise: float = 0.0,
+    noise: float | Sequence[float] = 0.0,
     looks: int = 1,
 ) -> pd.DataFrame:
     """Networks of every width trained on `n` images with wrong labels, looked at as they train.
@@ -43,6 +45,7 @@ def trained(
     Each seed has its own images, wrong labels, starts and order of mini-batches.
 
     Args:
+        noise: the share of wrong labels, or several, each with networks of its own.
         looks: how many epochs are looked at, close together at first; the last one always is.
 
     Returns:
@@ -55,22 +58,30 @@ def trained(
     """
     whole("looks", [looks])
     epochs = moments(recipe.epochs, looks)
-    jobs = [partial(_course, task, widths, seed, recipe, n, noise, epochs) for seed in seeds]
-    return pd.concat(in_threads(jobs), ignore_index=True).assign(noise=noise)
+    shares = [noise] if isinstance(noise, float | int) else noise
+    jobs = [
+        partial(_course, _noisy(task, n, share, seed), widths, seed, recipe, share, epochs)
+        for share, seed in product(shares, seeds)
+    ]
+    return pd.concat(in_processes(jobs), ignore_index=True)
+
+
+def _noisy(task: Task, n: int, noise: float, seed: int) -> Task:
+    return with_label_noise(with_train_size(task, n, seed), noise, seed)
 
 
 def _course(
-    task: Task, widths: Sequence[int], seed: int, recipe: Recipe, n: int, noise: float, epochs: list[int]
+    noisy: Task, widths: Sequence[int], seed: int, recipe: Recipe, noise: float, epochs: list[int]
 ) -> pd.DataFrame:
-    """The networks of one seed, looked at after these epochs: while one seed's are looked at, another's train on."""
-    noisy, frames = with_label_noise(with_train_size(task, n, seed), noise, seed), []
+    """The networks of one seed on their images, looked at after these epochs."""
+    frames: list[pd.DataFrame] = []
 
     def look(epoch: int, population: Population) -> None:
         if epoch in epochs:
             rows = population.members[["width", "n_params"]].assign(seed=seed, epoch=epoch, n=len(noisy.x_train))
-            frames.append(rows.assign(**scores(population, noisy)))
+            frames.append(rows.assign(**scores(population, noisy), noise=noise))
 
-    shape: dict[str, Any] = {"n_features": task.n_features, "n_outputs": task.n_outputs, "init": recipe.init}
+    shape: dict[str, Any] = {"n_features": noisy.n_features, "n_outputs": noisy.n_outputs, "init": recipe.init}
     train(Population.grid(widths, [seed], **shape), noisy, recipe, order_seed=seed, on_epoch=look)
     return pd.concat(frames)
 
@@ -98,13 +109,13 @@ def transformers(
     task: Task, widths: Sequence[int], seeds: Iterable[int], recipe: Recipe, *, n: int, noise: float = 0.0
 ) -> pd.DataFrame:
     """One-block transformers of every width, trained as the networks of `trained` are; rows as there, at the end."""
-    jobs = [partial(_transformer, task, width, seed, recipe, n, noise) for seed in seeds for width in widths]
-    return pd.concat(in_threads(jobs), ignore_index=True).assign(noise=noise)
+    images = {seed: _noisy(task, n, noise, seed) for seed in seeds}
+    jobs = [partial(_transformer, images[seed], width, seed, recipe) for seed in images for width in widths]
+    return pd.concat(in_processes(jobs), ignore_index=True).assign(noise=noise)
 
 
-def _transformer(task: Task, width: int, seed: int, recipe: Recipe, n: int, noise: float) -> pd.DataFrame:
-    noisy = with_label_noise(with_train_size(task, n, seed), noise, seed)
-    net = Transformer(task.image_shape, task.n_outputs, width=width, heads=HEADS, seed=seed)
+def _transformer(noisy: Task, width: int, seed: int, recipe: Recipe) -> pd.DataFrame:
+    net = Transformer(noisy.image_shape, noisy.n_outputs, width=width, heads=HEADS, seed=seed)
     fit(net, noisy, recipe, order_seed=seed)
     rows = {"width": width, "seed": seed, "epoch": recipe.epochs, "n": len(noisy.x_train)}
     rows["n_params"] = sum(weight.numel() for weight in net.parameters())
