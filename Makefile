@@ -74,9 +74,10 @@ bench: $(READY)
 clean:
 	rm -rf _build book/_generated .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
-# Tools for the JavaScript; the book itself needs none of them.
-$(NODE_TOOLS): package-lock.json
-	@npm ci --silent && touch $@
+# Tools for the JavaScript; the book itself needs none of them. Not `npm ci`: the lock file has the checksums of some
+# platforms only, and `npm ci` refuses all others. The versions are exact in package.json.
+$(NODE_TOOLS): package.json package-lock.json
+	@npm install --silent --no-save && touch $@
 
 # The mark is written last, so a set-up that was interrupted starts again.
 $(READY): requirements.txt pyproject.toml
