@@ -102,7 +102,7 @@ def sweep(
         str | None, typer.Option(help="Of a Dask cluster, such as tcp://10.0.0.1:8786.", metavar="ADDRESS")
     ] = None,
 ) -> None:
-    """Run an experiment, or a chapter, over a grid of parameters.
+    """Run an experiment or a chapter over a grid.
 
     What comes out is a Parquet file, one row per network and condition. Given again, the command goes on where it was
     stopped.
@@ -162,7 +162,7 @@ def check(
     chapter: Annotated[str, typer.Argument(help="A chapter's id, such as 12-mine.")],
     out: Annotated[Path | None, typer.Option(help="For its page.  [default: runs/CHAPTER]", metavar="FOLDER")] = None,
 ) -> None:
-    """Check one chapter: its style, then a fast run on the bundled digits."""
+    """Check one chapter: its style, then a fast run."""
     from lowcap.book import style
     from lowcap.book.source import find_root
 
@@ -178,7 +178,10 @@ def archive(
         Path | None, typer.Option(help="Check this archive instead of making one.", metavar="FILE")
     ] = None,
 ) -> None:
-    """Pack the last book with all that it was made from, ready for a DOI."""
+    """Pack the last book into one file, with all that it was made from.
+
+    What comes out is ready for a DOI.
+    """
     from lowcap.book import archive as packer
     from lowcap.book.source import find_root
 

@@ -133,7 +133,10 @@ def _part(folder: Path, least: int) -> tuple[np.ndarray, np.ndarray, tuple[str, 
             f"{folder} must hold at least {least} images of each class ({kinds}); {', '.join(few)}; add images or "
             "move the folder away"
         )
-    images, sums = np.empty((len(listed), SIDE * SIDE), np.uint8), {name: hashlib.md5() for name in names}
+    images, sums = (
+        np.empty((len(listed), SIDE * SIDE), np.uint8),
+        {name: hashlib.md5(usedforsecurity=False) for name in names},
+    )
     for i, (file, label) in enumerate(listed):
         images[i], digest = _pixels(Path(file))
         sums[names[label]].update(f"{Path(file).relative_to(folder / names[label]).as_posix()}\0{digest}\n".encode())

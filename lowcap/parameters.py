@@ -157,6 +157,8 @@ def _coerce(raw: Any, field: FieldInfo) -> Any:
         return [_coerce(item, field) for item in raw]
     if isinstance(raw, str):
         return _coerce_text(raw, field)
+    if isinstance(raw, set | frozenset):
+        return repr(raw)  # in no order, and so no list
     if isinstance(raw, float) and "int" in wanted and raw.is_integer():
         return int(raw)
     return raw

@@ -444,7 +444,7 @@ FAST: dict[str, dict[str, Any]] = {
                    "large_epochs": 1, "large_seeds": 2, "transformer_epochs": 1, "transformer_images": 300,
                    "large_images": 400},
     "10-descent": {"n_closed": 60, "n_seeds": 3, "widths": [2, 4, 16], "wide": [32], "n_train": 200, "n_pair": 100,
-                   "trained_seeds": 2, "wide_seeds": 1, "epochs": 20, "sizes": [50, 100], "sample_width": 4,
+                   "trained_seeds": 1, "epochs": 20, "sizes": [50, 100], "sample_width": 4,
                    "kernel_widths": [4, 16], "kernel_seeds": 2, "n_kernel": 60, "steps": 20, "patch_widths": [4, 8],
                    "n_patch": 100, "patch_seeds": 1, "patch_epochs": 2},
 }  # fmt: skip

@@ -138,7 +138,8 @@ def class_names(dataset: str) -> tuple[str, ...]:
     if folder.is_folder(dataset):
         return folder.read(dataset).names
     kind = getattr(torchvision.datasets, idx.CLASSES.get(dataset, ""), None)
-    return tuple(map(str, range(10))) if kind is None or dataset == "mnist" else tuple(kind.classes)
+    names = None if dataset == "mnist" else getattr(kind, "classes", None)
+    return tuple(map(str, range(10))) if names is None else tuple(names)
 
 
 def check_there(asked: Iterable[int], dataset: str, parameter: str = "classes") -> None:

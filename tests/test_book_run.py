@@ -91,7 +91,7 @@ def test_the_one_file_holds_figure_style_and_what_was_changed_and_loads_nothing(
     soup = BeautifulSoup(text, "html.parser")
     assert "steps: 8 (book's own: 100)" in soup.select_one(".run-note").text
     assert soup.select_one("details.run-howto table")
-    assert soup.select_one("figure img, .figure img, img.figure")["src"].startswith("data:image/png;base64,")
+    assert soup.select_one("figure img, .figure img, img.figure")["src"].startswith("data:image/webp;base64,")
     assert "--orange-mark" in "".join(style.text for style in soup.select("style"))
     assert not soup.select("link[rel=stylesheet], script[src], iframe, form")
     addresses = [tag.get("src") or tag.get("href") for tag in soup.select("[src], link[href]")]

@@ -57,7 +57,7 @@ def test_readers_download_the_executed_chapter_and_not_the_one_made_into_a_page(
     staged = tmp_path / "_sources" / "book" / "01-replay.ipynb"
     staged.parent.mkdir(parents=True)
     staged.write_text("{}")
-    site.offer(tmp_path, {"01-replay": toybook.notebook("'kept'")})
+    site.offer(tmp_path, {"01-replay": toybook.notebook("'kept'")}, None)
     assert nbformat.read(staged, as_version=4).cells[1].source == "'kept'"
 
 

@@ -70,7 +70,7 @@ def test_a_book_of_one_chapter_keeps_the_references(staged, tmp_path):
 
 
 def test_a_book_of_one_chapter_keeps_the_glossary_that_its_words_lead_to():
-    toc = stage._single(source.load(toybook.REAL), "03-magnitude")
+    toc = stage._single(source.load(toybook.REAL), "03-magnitude", one_file=False)
     assert toc["root"] == "book/03-magnitude"
     assert toc["chapters"] == [{"file": "book/glossary"}, {"file": "book/references"}]
 

@@ -158,7 +158,9 @@ def test_classes_that_make_no_task_are_refused_with_what_is_allowed_and_what_cam
 
 @pytest.mark.parametrize("dataset", ["cifar", "MNIST", "", None, 3])
 def test_an_unknown_dataset_is_refused_with_the_list_of_the_known(dataset: object) -> None:
-    with pytest.raises(UserError, match="`dataset` must be one of auto, mnist, fashion-mnist, kmnist, digits; got "):
+    with pytest.raises(
+        UserError, match="`dataset` must be one of auto, mnist, fashion-mnist, kmnist, digits, folder:PATH; got "
+    ):
         load_task((4, 9), dataset=dataset)
 
 

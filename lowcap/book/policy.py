@@ -12,7 +12,7 @@ from pathlib import Path
 
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self'; "
-    "connect-src 'self'; form-action 'self'; base-uri 'none'"
+    "connect-src 'self'; worker-src blob:; form-action 'self'; base-uri 'none'"
 )
 PLACE = Path("_static") / "moved"
 TAG = re.compile(r"<[a-zA-Z][\w-]*(?:\s+[^\s=<>\"'/]+(?:\s*=\s*(?:\"[^\"]*\"|'[^']*'|[^\s\"'<>]+))?)+\s*/?>")

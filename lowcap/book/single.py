@@ -15,6 +15,10 @@ URL = re.compile(r"""url\(\s*(["']?)(?!data:|#)([^)"']+)\1\s*\)""")
 IMPORT = re.compile(r"""@import\s+(?:url\()?["']?([^"')]+)["']?\)?[^;]*;""")
 BLOB = re.compile(r'lowcap\.put\("(\w+)", "([^"]*)"\);')  # as `lowcap.book.assets` writes them
 WITHOUT_SITE = ("searchtools.js", "language_data.js", "searchindex.js")  # there is nothing else to search
+POLICY = (  # what stands in the file, and nothing else
+    "default-src 'none'; script-src 'unsafe-inline' blob:; worker-src blob:; style-src 'unsafe-inline'; "
+    "img-src data: blob:; font-src data:; base-uri 'none'"
+)
 KINDS = {".woff2": "font/woff2", ".svg": "image/svg+xml", ".ttf": "font/ttf", ".woff": "font/woff"}
 
 
@@ -24,6 +28,8 @@ def write(site: Path, page: Path, target: Path) -> Path:
     Links to other pages of the site lose their address. Raises BuildError if something would still be loaded.
     """
     soup = BeautifulSoup(page.read_text(encoding="utf-8"), "html.parser")
+    for policy in soup.select('meta[http-equiv="Content-Security-Policy"]'):
+        policy["content"] = POLICY
     _data(soup, site)
     for element in soup.select(".search-button, .search-button-field, .btn-download-source-button"):
         element.decompose()

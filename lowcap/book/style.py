@@ -13,7 +13,7 @@ from lowcap.book.run import run
 from lowcap.errors import BuildError, UserError
 
 LINES = 25  # of a code cell, at most
-OPENING = ("**You will see**", "**Reading time**", "**Run time**", "**You can change**")
+OPENING = ("**You will see**", "**Run time**", "**You can change**")
 CLOSING = ("## Verdict", "## Things to try")
 DEFINITIONS = ("def ", "class ", "async def ")
 
