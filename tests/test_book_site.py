@@ -58,7 +58,7 @@ def test_readers_download_the_executed_chapter_and_not_the_one_made_into_a_page(
     staged.parent.mkdir(parents=True)
     staged.write_text("{}")
     site.offer(tmp_path, {"01-replay": toybook.notebook("'kept'")}, None)
-    assert nbformat.read(staged, as_version=4).cells[1].source == "'kept'"
+    assert nbformat.read(staged, as_version=4).cells[2].source == "'kept'"
 
 
 def test_links_to_the_web_and_within_the_site_pass(tmp_path):

@@ -278,6 +278,16 @@ def test_buttons_of_the_theme_work_under_the_policy(browser, home):
         tab.locator("#search-results li").first.wait_for()
 
 
+def test_training_in_a_worker_runs_under_the_policy(browser, home):
+    with browser.new_context() as context:
+        tab = context.new_page()
+        tab.goto(f"{home}book/02-capacity.html")
+        wake_explorables(tab)
+        training = tab.locator("train-yourself")
+        training.get_by_role("button", name="Train", exact=True).click()
+        training.get_by_text(re.compile(r"after \d+ steps F1")).wait_for(state="attached")
+
+
 def test_a_script_that_stands_in_a_page_does_not_run(browser, home):
     with browser.new_context() as context:
         tab, told = context.new_page(), []

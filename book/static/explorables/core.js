@@ -278,7 +278,9 @@ lowcap.math = lowcapNetwork();
 
   lowcap.svg = (tag, attributes) => {
     const node = document.createElementNS("http://www.w3.org/2000/svg", tag);
-    for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, value);
+    for (const [name, value] of Object.entries(attributes))
+      if (name === "style") node.style.cssText = value; // the site's policy forbids it as an attribute
+      else node.setAttribute(name, value);
     return node;
   };
 
