@@ -272,7 +272,7 @@ def test_buttons_of_the_theme_work_under_the_policy(browser, home):
         tab = context.new_page()
         tab.goto(f"{home}book/01-replay.html")
         tab.evaluate("() => { window.print = () => { window.printed = true; } }")
-        tab.locator("[data-on-click]").last.evaluate("button => button.click()")
+        tab.locator(".btn-download-pdf-button").last.evaluate("button => button.click()")
         assert tab.evaluate("window.printed")
         tab.goto(f"{home}search.html?q=pruning")
         tab.locator("#search-results li").first.wait_for()
