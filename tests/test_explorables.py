@@ -270,6 +270,7 @@ def visit(browser, home):  # noqa: F811
 
     def go(name, width=WIDE, scheme="light", base=home, live=True, **looks):
         looks = {"reduced_motion": "reduce", "has_touch": width < 500, "is_mobile": width < 500} | looks
+        looks["bypass_csp"] = True  # under the site's policy one cannot look into a page; test_browser keeps to it
         contexts.append(browser.new_context(viewport={"width": width, "height": 850}, color_scheme=scheme, **looks))
         tab = contexts[-1].new_page()
         tab.on("console", lambda message: troubles.append(message.text))
@@ -289,7 +290,7 @@ def visit(browser, home):  # noqa: F811
 @pytest.fixture(scope="module")
 def bench(browser, home):  # noqa: F811
     """Computes in a page with all elements; arrays come back as numbers of single precision, nested lists as lists."""
-    context = browser.new_context(reduced_motion="reduce")
+    context = browser.new_context(reduced_motion="reduce", bypass_csp=True)
     tab = context.new_page()
     tab.goto(f"{home}book/all.html")
     tab.wait_for_function("[...document.querySelectorAll('.explorable')].every(e => e.matches('.x-live'))")
@@ -735,8 +736,10 @@ def test_walk_through_the_maps_by_keyboard_and_touch(visit):
     point = "document.querySelector('morph-map').state.point"
     assert not tab.get_by_role("button", name="Play").is_visible()  # reduced motion
     tab.get_by_role("button", name="Next").press("Enter")
+    settle(tab)
     assert tab.get_by_role("slider").get_attribute("aria-valuetext") == "half"
     tab.get_by_role("slider").press("ArrowRight")
+    settle(tab)
     assert tab.get_by_role("slider").get_attribute("aria-valuetext") == "half → most"
     tab.locator(".x-map").focus()
     before = tab.evaluate(point)
@@ -761,6 +764,7 @@ def test_play_goes_to_the_end_and_can_be_stopped(visit):
     tab = visit("morph-map.html#morph.at=0.95", reduced_motion="no-preference")
     tab.get_by_role("button", name="Play").click()
     tab.wait_for_function("document.querySelector('morph-map').state.at === 1")
+    settle(tab)
     assert (
         tab.locator(".x-numbers dd").nth(1).inner_text()
         == f"{tab.evaluate('document.querySelector(`morph-map`).data.kept[2]'):.2f}"
