@@ -82,7 +82,8 @@ def _course(
             frames.append(rows.assign(**scores(population, noisy), noise=noise))
 
     shape: dict[str, Any] = {"n_features": noisy.n_features, "n_outputs": noisy.n_outputs, "init": recipe.init}
-    train(Population.grid(widths, [seed], **shape), noisy, recipe, order_seed=seed, on_epoch=look)
+    every = 1 if len(epochs) > 1 else recipe.epochs  # to stop after each epoch takes time
+    train(Population.grid(widths, [seed], **shape), noisy, recipe, order_seed=seed, on_epoch=look, every=every)
     return pd.concat(frames)
 
 
