@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
+import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
@@ -74,13 +75,17 @@ def occlusion_map(population: Population, x: Tensor, y: Tensor, size: float) -> 
     whole = torch.addmm(population.b_in, x.to(population.w_in), population.w_in)
     pixels = torch.arange(x.shape[1]).view(side, side)
     places = [(top, left) for top in range(side - patch + 1) for left in range(side - patch + 1)]
-    members, found = population.members, []
-    for top, left in places:
+    # One place's hidden units are many; written anew each time, between results that stay, they would fill the memory.
+    hidden, found = torch.empty_like(whole), np.empty((len(places), len(population), 2))
+    for place, (top, left) in enumerate(places):
         hidden_by = pixels[top : top + patch, left : left + patch].flatten()
-        hidden = torch.addmm(whole, x[:, hidden_by].to(whole), population.w_in[hidden_by], alpha=-1).relu_()
+        torch.addmm(whole, x[:, hidden_by].to(whole), population.w_in[hidden_by], alpha=-1, out=hidden).relu_()
         scored = answer_scores(population.read_out(hidden) > 0, y)
-        found.append(members.assign(**scored, top=top, left=left))
-    return pd.concat(found, ignore_index=True)
+        found[place] = np.stack([scored["f1"], scored["accuracy"]], 1)
+    frame = pd.concat([population.members] * len(places), ignore_index=True)
+    frame[["f1", "accuracy"]] = found.reshape(-1, 2)
+    frame[["top", "left"]] = np.repeat(places, len(population), axis=0)
+    return frame
 
 
 def published(
