@@ -63,9 +63,10 @@ def toggle(name: str, label: str) -> str:
     return tag("label", box + tag("span", escape(label)), class_="x-toggle")
 
 
-def button(text: str, do: str = "change", kind: str = "", **values: Any) -> str:
-    """Calls the method `do` of the element with `values`; "change" takes them over."""
-    about = {"data_values": json.dumps(values)} if values else {}
+def button(text: str, do: str = "change", kind: str = "", /, *, shown: str | bool = False, **values: Any) -> str:
+    """Calls the method `do` of the element with `values`; "change" takes them over. The script may show other words in
+    it under the name `shown`."""
+    about = {"data_part": shown} | ({"data_values": json.dumps(values)} if values else {})
     return tag("button", escape(text), type="button", class_=f"x-button {kind}".strip(), data_do=do, **about)
 
 
@@ -87,11 +88,10 @@ def picture(name: str, kind: str = "", label: str = "", /, **attributes: Any) ->
     return part(name, "canvas", class_=f"x-picture {kind}".strip(), **how, **attributes)
 
 
-def lean(name: str, text: str, before: str = "", colour: str = "") -> str:
-    """A line for an answer: words, a bar that leans to either class, and what the answer is."""
+def lean(name: str, text: str, before: str) -> str:
+    """A line for an answer: a control, words, a bar that leans to either class, and what the answer is."""
     bar = part(f"bar {name}", "span", class_="x-lean", aria_hidden="true")
-    inside = before + tag("span", escape(text)) + bar + part(f"says {name}")
-    return tag("label" if before else "div", inside, class_="x-method", style=f"--x-own: {colour}" if colour else False)
+    return tag("label", before + tag("span", escape(text)) + bar + part(f"says {name}"), class_="x-method")
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,9 @@ Populations train many networks with one hidden layer at once; this is for the s
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from difflib import get_close_matches
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import pandas as pd
@@ -19,7 +19,7 @@ from lowcap.errors import UserError
 from lowcap.evaluation import losses
 from lowcap.shard import OPTIMIZERS
 from lowcap.tasks import Task
-from lowcap.training import Recipe, one_thread_each
+from lowcap.training import Recipe
 
 PRUNABLE = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 LEAK = 1e-4  # slope of the activation below zero, as in the source
@@ -173,9 +173,3 @@ def accuracy(module: nn.Module, x: Tensor, y: Tensor) -> float:
         guess = logits.argmax(1) if logits.shape[1] > 1 else logits[:, 0] > 0
         right += int((guess == labels).sum())
     return right / len(y)
-
-
-def in_threads(jobs: Iterable[Callable[[], Any]]) -> list[Any]:
-    """The results of the jobs, in their order, worked on by one thread per core."""
-    with one_thread_each() as pool:
-        return list(pool.map(lambda job: job(), jobs))

@@ -20,8 +20,8 @@ from lowcap.convnet import fit
 from lowcap.errors import UserError
 from lowcap.evaluation import losses
 from lowcap.features import BLOCK, N_VAL, whole
+from lowcap.jobs import in_processes
 from lowcap.population import Population
-from lowcap.processes import in_processes
 from lowcap.tasks import Task, with_label_noise, with_train_size
 from lowcap.training import Recipe, train
 from lowcap.transformer import Transformer
@@ -60,13 +60,14 @@ def trained(
     epochs = moments(recipe.epochs, looks)
     shares = [noise] if isinstance(noise, float | int) else noise
     jobs = [
-        partial(_course, _noisy(task, n, share, seed), widths, seed, recipe, share, epochs)
+        partial(_course, noisy_part(task, n, share, seed), widths, seed, recipe, share, epochs)
         for share, seed in product(shares, seeds)
     ]
     return pd.concat(in_processes(jobs), ignore_index=True)
 
 
-def _noisy(task: Task, n: int, noise: float, seed: int) -> Task:
+def noisy_part(task: Task, n: int, noise: float, seed: int) -> Task:
+    """`n` training images of the task, a share of them with wrong labels, both drawn by the seed."""
     return with_label_noise(with_train_size(task, n, seed), noise, seed)
 
 
@@ -110,7 +111,7 @@ def transformers(
     task: Task, widths: Sequence[int], seeds: Iterable[int], recipe: Recipe, *, n: int, noise: float = 0.0
 ) -> pd.DataFrame:
     """One-block transformers of every width, trained as the networks of `trained` are; rows as there, at the end."""
-    images = {seed: _noisy(task, n, noise, seed) for seed in seeds}
+    images = {seed: noisy_part(task, n, noise, seed) for seed in seeds}
     jobs = [partial(_transformer, images[seed], width, seed, recipe) for seed in images for width in widths]
     return pd.concat(in_processes(jobs), ignore_index=True).assign(noise=noise)
 

@@ -170,7 +170,7 @@ def draw_digit(population: Population, task: Task, *, n_examples: int = 12, fron
     x, y = task.x_test[picked], task.y_test[picked]
     scores = evaluate(nets, task.x_test, task.y_test)
     examples = Blob.of({"pixels": ("u1", shades(x, top_of(task))), "labels": ("u1", y)})
-    blob = Blob.of({name: part for i in range(len(nets)) for name, part in packed(f"net {i}", population, i).items()})
+    blob = _networks(population, range(len(nets)))
     text = f"F1 of the networks on the {len(task.y_test):,} test digits, from the run that made this page."
     width = max((w for w in nets.widths if w <= 4), default=nets.widths[0])
     data = _about(task, "draw", text, {"digit": 1, "width": width, "centre": True, "ink": ""})
@@ -179,6 +179,12 @@ def draw_digit(population: Population, task: Task, *, n_examples: int = 12, fron
     form = forms.draw(task.classes, nets.widths)
     shown = scores[["width", "f1"]].set_axis(["hidden neurons", "F1"], axis=1).set_index("hidden neurons").round(3)
     show("draw-digit", data, form, [blob, examples], shown, front=front)
+
+
+def _networks(population: Population, members: Iterable[int]) -> Blob:
+    """The weights of some members, as `net 0`, `net 1`, ..."""
+    parts = (packed(f"net {i}", population, member) for i, member in enumerate(members))
+    return Blob.of({name: values for part in parts for name, values in part.items()})
 
 
 def corrupt_it(population: Population, task: Task, sigma: float, patch: int, *, n_digits: int = 500) -> None:
@@ -194,19 +200,11 @@ def corrupt_it(population: Population, task: Task, sigma: float, patch: int, *, 
     sigmas = sorted({*CORRUPTIONS["gaussian"].levels, float(sigma)})
     scores = _corrupted(nets, x, y, sigmas)
     curves = {kind: [[*table[width].items()] for width in nets.widths] for kind, table in scores.items()}
-    parts = [packed(f"net {i}", population, member) for i, member in enumerate(picked)]
-    blob = Blob.of({name: values for part in parts for name, values in part.items()})
+    blob = _networks(population, picked)
     digits = Blob.of({"pixels": ("u1", shades(x, top_of(task))), "labels": ("u1", y)})
     text = f"F1 on {len(y)} test digits, clean and corrupted, from the run that made this page."
-    begin = {
-        "digit": 0,
-        "noise": float(sigma),
-        "clip": True,
-        "patch": 0,
-        "row": side // 3,
-        "column": side // 3,
-        "seed": 1,
-    }
+    begin = {"digit": 0, "noise": float(sigma), "clip": True, "patch": 0, "seed": 1}
+    begin |= {"row": side // 3, "column": side // 3}
     data = _about(task, "corrupt", text, begin) | {"blobs": [digits.reference, blob.reference]}
     data |= {"widths": nets.widths, "patch": patch_side(patch, x.shape[1]), "curves": curves}
     shown = {"clean": scores["clipped"].loc[0], f"noise, σ = {sigma:g}": scores["clipped"].loc[sigma]}
@@ -238,9 +236,8 @@ def morph_map(
     maps = {c: rows[["x", "y"]].to_numpy() for c, rows in found.groupby("condition")}
     low, high = (found[["x", "y"]].agg(end).to_numpy() for end in ("min", "max"))
     scale = 94 / (high - low)[0]
-    placed = {
-        c: 3 + scale * (maps[c] - [low[0], high[1]]) * [1, -1] for c in conditions
-    }  # 100 wide; y goes up on paper
+    # 100 wide; y goes up on paper
+    placed = {c: 3 + scale * (maps[c] - [low[0], high[1]]) * [1, -1] for c in conditions}
     first = found[found["condition"] == conditions[0]]
     shade = (255 * first.groupby("label")["y"].rank(pct=True)).astype(int)
     kept = [shared_neighbours(maps[conditions[0]], maps[c], k) for c in conditions]
@@ -254,10 +251,5 @@ def morph_map(
     data |= {"blobs": [digits.reference, blob.reference], "conditions": conditions, "paths": ways}
     data |= {"k": k, "kept": [round(share, 4) for share in kept]}
     table = pd.DataFrame({"neighbours kept": kept}, index=pd.Index(conditions, name="map")).round(2)
-    show(
-        "morph-map",
-        data,
-        forms.morph(task.classes, ways, len(images.y), k, 6 + scale * (high - low)[1]),
-        [blob, digits],
-        table,
-    )
+    form = forms.morph(task.classes, ways, len(images.y), k, 6 + scale * (high - low)[1])
+    show("morph-map", data, form, [blob, digits], table)

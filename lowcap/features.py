@@ -19,8 +19,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import one_hot
 
-from lowcap.convnet import in_threads
 from lowcap.errors import UserError
+from lowcap.jobs import in_threads
 from lowcap.tasks import Task, with_label_noise, with_train_size
 
 BLOCK = 1000  # images whose features are held in memory at a time

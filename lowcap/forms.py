@@ -41,7 +41,7 @@ def train(widths: Sequence[int], n: int, published: Mapping) -> str:
         end = chart.upright(published["steps"], "the paper stops")
         shown.append(c.titled(heading, chart.svg(f"{name} curve", f"{heading} against steps", end, *runs)))
     paper = {"rate": published["rate"], "batch": 0, "steps": published["steps"]}
-    main = '<button type="button" class="x-button x-main" data-do="train" data-part="go">Train</button>'
+    main = c.button("Train", "train", "x-main", shown="go")
     return c.form(
         c.row(
             "x-controls",
@@ -173,7 +173,7 @@ def morph(pair: Sequence[int], paths: Mapping[str, Sequence[int]], n: int, k: in
     drawing = c.tag("svg", "", class_="x-map", viewBox=f"0 0 100 {height:.1f}", role="application", tabindex=0,
                     aria_label=label, data_part="map")  # fmt: skip
     near = "".join(c.tag("canvas", class_="x-picture", aria_hidden="true") for _ in range(k))
-    play = '<button type="button" class="x-button x-main" data-do="play" data-part="play">Play</button>'
+    play = c.button("Play", "play", "x-main", shown="play")
     return c.form(
         c.choice("to", "from the dense layer to", {name: name for name in paths}),
         c.row("x-row", c.slider("at", "the map is of", {i / steps: "" for i in range(steps + 1)}), play,

@@ -16,7 +16,7 @@ def rows(chapter: str) -> list[list[str]]:
     found = []
     for name, field in SCHEMAS[chapter].model_fields.items():
         notes: Any = field.json_schema_extra
-        texts = [name, _literal(field.default), allowed(field).words, notes["unit"] or "–", notes["cost"]]
+        texts = [name, literal(field.default), allowed(field).words, notes["unit"] or "–", notes["cost"]]
         found.append([*texts, str(field.description)])
     return found
 
@@ -51,7 +51,7 @@ def example(chapter: str) -> tuple[str, str]:
     known = [(name, value) for name, value in EXAMPLES.items() if name in fields]
     numbers = [(name, value) for name, value in FAST[chapter].items() if isinstance(value, int | float)]
     name, value = [*known, *numbers][0]
-    return name, _literal(value)
+    return name, literal(value)
 
 
 def as_html(chapter: str) -> str:
@@ -76,6 +76,6 @@ def as_text(chapter: str) -> str:
     return "\n\n".join([table(chapter), *(f"{why}:\n{line}" for why, line in commands(chapter).items())])
 
 
-def _literal(value: Any) -> str:
+def literal(value: Any) -> str:
     """A value as one types it: text bare, all else as JSON."""
     return value if isinstance(value, str) else json.dumps(value)

@@ -19,12 +19,12 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, jacrev, vmap
 
-from lowcap.convnet import in_threads
-from lowcap.descent import moments
+from lowcap.descent import moments, noisy_part
 from lowcap.errors import UserError
 from lowcap.features import coded, whole
+from lowcap.jobs import in_threads
 from lowcap.population import Population
-from lowcap.tasks import Task, with_label_noise, with_train_size
+from lowcap.tasks import Task
 
 CHUNK = 100  # images whose gradients are held in memory at a time
 N_KERNEL = 100  # training images on which the change of the kernel is measured
@@ -167,7 +167,7 @@ def follow(
 
 
 def _follow(task: Task, width: int, seed: int, n: int, noise: float, steps: list[int]) -> pd.DataFrame:
-    noisy = with_label_noise(with_train_size(task, n, seed), noise, seed)
+    noisy = noisy_part(task, n, noise, seed)
     noisy = replace(noisy, x_train=noisy.x_train[:, noisy.live], x_test=noisy.x_test[:, noisy.live])
     x, x_test, y = noisy.x_train, noisy.x_test, coded(noisy.y_train, 1)[:, 0]
     net, twin = (Population([width], [s], n_features=x.shape[1], init="he").to_module(0) for s in (seed, seed + TWIN))

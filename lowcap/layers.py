@@ -6,7 +6,6 @@ map has flattened. Everything takes activations `(N, units)` of one network on `
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -23,6 +22,7 @@ from lowcap import replay
 from lowcap.errors import UserError
 from lowcap.population import Population
 from lowcap.tasks import Task
+from lowcap.training import cores
 
 
 @dataclass(frozen=True)
@@ -136,12 +136,8 @@ MEASURES = (*BETWEEN, *WITHIN)
 @contextmanager
 def workers() -> Iterator[ThreadPoolExecutor]:
     """One thread per core, each with a layer or a map of its own: all cores on one of them would mostly wait."""
-    with ThreadPoolExecutor(_cores(), initializer=threadpool_limits, initargs=(1, "openmp")) as pool:
+    with ThreadPoolExecutor(cores(), initializer=threadpool_limits, initargs=(1, "openmp")) as pool:
         yield pool
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def hidden_layers(population: Population, images: Images) -> Iterator[Layer]:

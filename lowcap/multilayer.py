@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from lowcap import convnet
 from lowcap.errors import UserError, one_of
+from lowcap.jobs import in_threads
 from lowcap.population import INITS
 from lowcap.pruning import ranks_of
 from lowcap.tasks import Task
@@ -190,7 +191,7 @@ def compare(setups: Sequence[Setup], controls: Sequence[str] = CONTROLS) -> pd.D
         networks, is part of each method.
     """
     every = [(setup, seed) for setup in setups for seed in setup.seeds]
-    found = convnet.in_threads(partial(_search, setup, seed) for setup, seed in every)
+    found = in_threads(partial(_search, setup, seed) for setup, seed in every)
     rows, jobs = [], []
     for (setup, seed), (own, masks, early, dense) in zip(every, found, strict=True):
         rows += own + [own[0] | {"method": name} for name in controls if setup.at]
@@ -199,4 +200,4 @@ def compare(setups: Sequence[Setup], controls: Sequence[str] = CONTROLS) -> pd.D
             for k in setup.at
             for name in controls
         ]  # fmt: skip
-    return pd.DataFrame(rows + convnet.in_threads(jobs))
+    return pd.DataFrame(rows + in_threads(jobs))

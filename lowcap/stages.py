@@ -15,8 +15,9 @@ from typing import Any
 import pandas as pd
 from torch import Tensor, nn
 
-from lowcap.convnet import LAYERS, Rule, accuracy, fit, in_threads, sparsities
+from lowcap.convnet import LAYERS, Rule, accuracy, fit, sparsities
 from lowcap.errors import UserError
+from lowcap.jobs import in_threads
 from lowcap.population import Population
 from lowcap.shard import AfterStep
 from lowcap.tasks import Task

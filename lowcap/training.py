@@ -177,6 +177,12 @@ def shares(widths: list[int]) -> list[list[int]]:
     return [group for group in groups if group]
 
 
+def cores() -> int:
+    """How many cores may be used here: those of `on_cores`, else all that this process has."""
+    own = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return _cores.get() or own
+
+
 @contextmanager
 def on_cores(count: int) -> Iterator[None]:
     """Let what is trained in this block use so many cores, as one of several processes that share a machine."""
@@ -189,18 +195,17 @@ def on_cores(count: int) -> Iterator[None]:
 
 @contextmanager
 def one_thread_each() -> Iterator[ThreadPoolExecutor]:
-    """A pool of one worker per core, set up by `_work_alone`."""
+    """A pool of one worker per core, set up by `work_alone`."""
     threads = torch.get_num_threads()
-    workers = _cores.get() or (len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else threads)
     torch.set_num_threads(1)
     try:
-        with ThreadPoolExecutor(workers, initializer=_work_alone) as pool:
+        with ThreadPoolExecutor(cores(), initializer=work_alone) as pool:
             yield pool
     finally:
         torch.set_num_threads(threads)
 
 
-def _work_alone() -> None:
+def work_alone() -> None:
     """Let this thread's matrix products use one thread, and its numbers below 1e-38 be zero.
 
     The momentum of a unit that died or of a pixel that is seldom lit fades to such numbers, and processors are slow

@@ -6,7 +6,6 @@ Minutes long, so only with LOWCAP_WEEKLY=1. LOWCAP_BINDER_ENV names an environme
 import json
 import os
 import re
-import shutil
 import socket
 import subprocess
 import sys
@@ -19,7 +18,7 @@ import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 from test_browser import browser  # noqa: F401  (a fixture)
-from toybook import KERNEL
+from toybook import KERNEL, clone
 
 ROOT = Path(__file__).parents[1]
 CHAPTERS = sorted(path.stem for path in (ROOT / "book").glob("*.ipynb"))
@@ -42,12 +41,7 @@ pytestmark = [pytest.mark.weekly, pytest.mark.filterwarnings("ignore::ResourceWa
 @pytest.fixture(scope="module")
 def checkout(tmp_path_factory):
     """The files that a fresh clone would have."""
-    folder = tmp_path_factory.mktemp("binder") / "repository"
-    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    for name in filter(None, listed.split("\0")):
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(ROOT / name, folder / name)
-    return folder
+    return clone(tmp_path_factory.mktemp("binder") / "repository")
 
 
 @pytest.fixture(scope="module")

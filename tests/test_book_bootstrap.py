@@ -51,8 +51,10 @@ def asked(monkeypatch, tmp_path):
 
 
 def test_where_the_package_is_installed_the_cell_does_nothing(monkeypatch):
-    monkeypatch.setattr(subprocess, "run", None)
+    commands = []
+    monkeypatch.setattr(subprocess, "run", lambda *command, **_: commands.append(command))
     exec(cell("https://github.com/ann/book", commit=COMMIT), {})
+    assert commands == []
 
 
 def test_the_package_comes_from_the_repository_at_the_commit_of_the_run(asked):
@@ -86,10 +88,7 @@ def test_what_pip_says_is_shown(monkeypatch, asked):
 def wheel(tmp_path_factory):
     """A wheel of this checkout, built from the files that a clone would have."""
     work = tmp_path_factory.mktemp("wheel")
-    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    for name in filter(None, listed.split("\0")):
-        (work / "source" / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(ROOT / name, work / "source" / name)
+    toybook.clone(work / "source")
     command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "-w", work]
     subprocess.run([*command, work / "source"], check=True)
     return next(work.glob("lowcap-*.whl"))

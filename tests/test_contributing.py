@@ -1,7 +1,6 @@
 """CONTRIBUTING.md, followed to the letter in a copy of the checkout, makes a chapter that passes its own check."""
 
 import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +8,7 @@ from pathlib import Path
 import nbformat
 import pytest
 from nbformat.v4 import new_code_cell
+from toybook import clone
 
 from lowcap.book import style, template
 from lowcap.errors import UserError
@@ -19,11 +19,7 @@ BLOCK = re.compile(r"```(\w+)\n(.*?)```", re.DOTALL)
 
 @pytest.fixture(scope="module")
 def checkout(tmp_path_factory):
-    root = tmp_path_factory.mktemp("newcomer") / "checkout"
-    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    for name in filter(None, listed.split("\0")):
-        (root / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(ROOT / name, root / name)
+    root = clone(tmp_path_factory.mktemp("newcomer") / "checkout")
     (root / ".venv" / "bin").mkdir(parents=True)
     command = root / ".venv" / "bin" / "lowcap"
     command.write_text(f'#!/bin/bash\nPYTHONPATH={root} exec {sys.executable} -m lowcap.cli "$@"\n')

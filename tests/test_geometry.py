@@ -227,7 +227,7 @@ def test_maps_are_the_same_again_and_by_however_many_workers(
 ) -> None:
     two = {name: networks[name] for name in (DENSE, "90 %")}
     once = embedding.quality(two, few, k=5, perplexity=10, max_iter=260)
-    monkeypatch.setattr(layers, "_cores", lambda: 3)
+    monkeypatch.setattr(layers, "cores", lambda: 3)
     pd.testing.assert_frame_equal(once, embedding.quality(two, few, k=5, perplexity=10, max_iter=260))
     first = once[once["condition"] == DENSE]
     assert (first["moved"].abs() < 1e-9).all()

@@ -1,6 +1,7 @@
 """A small book in a temporary folder: the real configuration and style, chapters that take a second."""
 
 import shutil
+import subprocess
 from pathlib import Path
 
 import nbformat
@@ -15,6 +16,15 @@ KERNEL = {
 }
 FIGURE = {"image": {"alt": "A straight line that rises from left to right."}}
 DRAW = "import matplotlib.pyplot as plt\nplt.plot([1, 2])\nplt.show()"
+
+
+def clone(folder):
+    """Copy what a fresh clone of this checkout would hold into the folder; the folder."""
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=REAL, capture_output=True, text=True, check=True).stdout
+    for name in filter(None, listed.split("\0")):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(REAL / name, folder / name)
+    return folder
 
 
 def figure_cell(name="fig-line", **changes):

@@ -1,6 +1,5 @@
 """What every chapter has in common, checked before it runs: its frame, its parameters, cells that can be read."""
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from lowcap import ledger, parameters
 from lowcap.book import gate, source
 from lowcap.book.run import run
 from lowcap.errors import BuildError, UserError
+from lowcap.howto import literal
 
 LINES = 25  # of a code cell, at most
 OPENING = ("**You will see**", "**Run time**", "**You can change**")
@@ -35,11 +35,7 @@ def check(root: Path, chapter: str, out: Path) -> Path:
     if found:
         raise BuildError(f"{path.name}: {'; '.join(found)}")
     values = {"dataset": "digits"} | parameters.FAST.get(chapter, {})
-    return run(root, chapter, [f"{name}={_text(value)}" for name, value in values.items()], out)
-
-
-def _text(value: object) -> str:
-    return value if isinstance(value, str) else json.dumps(value)
+    return run(root, chapter, [f"{name}={literal(value)}" for name, value in values.items()], out)
 
 
 def complaints(chapter: str, notebook: NotebookNode) -> Iterator[str]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import json
 import math
 import os
 from collections.abc import Iterator, Sequence
@@ -23,6 +22,7 @@ from lowcap.book import run as runner
 from lowcap.book.execute import TIME_LIMIT
 from lowcap.book.source import find_root, load
 from lowcap.errors import UserError
+from lowcap.howto import literal
 from lowcap.schema import allowed
 from lowcap.sweep.engine import Plan
 from lowcap.sweep.grid import Axis, parse, whole
@@ -71,7 +71,7 @@ class ChapterRun:
             assignments = [f"{name}={text}" for name, text in self.given]
             runner.run(Path(self.root), self.chapter, assignments, self.folder, TIME_LIMIT)
         found = pd.DataFrame(_facts(ledger.collect([self.executed])), columns=["kind", "name", "value", "text"])
-        swept = {name: _number_or_text(text) for name, text in self.given}
+        swept = {name: _number_orliteral(text) for name, text in self.given}
         return pd.concat([pd.DataFrame(swept, index=found.index), found.astype({"value": float})], axis=1)
 
 
@@ -84,7 +84,7 @@ def _facts(found: Sequence[dict[str, Any]]) -> Iterator[tuple[str, str, float, s
             yield "claim", item["claim"]["id"], math.nan, item["claim"]["verdict"]
 
 
-def _number_or_text(text: str) -> float | str:
+def _number_orliteral(text: str) -> float | str:
     try:
         return float(text)
     except ValueError:
@@ -127,7 +127,7 @@ def plan(chapter: str, assignments: Sequence[str], out: Path, backend: str) -> P
         given = dict(zip(grid, point, strict=True))
         model = parameters.validate(chapter, given).model_dump(mode="json")
         model["dataset"] = tasks.resolve(model["dataset"])
-        texts = tuple((name, _text(value)) for name, value in model.items())
+        texts = tuple((name, literal(value)) for name, value in model.items())
         jobs.append(ChapterRun(chapter, str(book.root), str(out), notebook, tuple(given.items()), texts))
     datasets = dict.fromkeys(job.describe()["dataset"] for job in jobs)
     return Plan(f"chapter:{chapter}", grid, origin(datasets), jobs)
@@ -138,8 +138,8 @@ def axes(chapter: str) -> dict[str, Axis]:
     found = {}
     for name, field in parameters.schema(chapter).model_fields.items():
         words = allowed(field)
-        example = f"{_text(field.default)}, several with commas between them"
-        found[name] = Axis(partial(_read, chapter, name), words.words, example, _text(field.default))
+        example = f"{literal(field.default)}, several with commas between them"
+        found[name] = Axis(partial(_read, chapter, name), words.words, example, literal(field.default))
     return found
 
 
@@ -151,14 +151,10 @@ def _read(chapter: str, name: str, text: str) -> list[str]:
     found = []
     for piece in pieces:
         try:
-            found.append(_text(parameters.validate(chapter, {name: piece}).model_dump(mode="json")[name]))
+            found.append(literal(parameters.validate(chapter, {name: piece}).model_dump(mode="json")[name]))
         except UserError as error:
             raise ValueError(str(error).splitlines()[0]) from None
     return found
-
-
-def _text(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value)
 
 
 def read_executed(job: ChapterRun) -> nbformat.NotebookNode:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
@@ -13,6 +12,7 @@ from lowcap.errors import UserError
 from lowcap.sweep import engine, experiments, pools
 from lowcap.sweep.grid import parse
 from lowcap.sweep.origin import origin
+from lowcap.training import cores
 
 MOST_SHARDS = 1_000_000
 CHAPTER = "chapter:"
@@ -69,8 +69,3 @@ def planned(experiment: str, assignments: Sequence[str]) -> engine.Plan:
                 f"the grid has more than {MOST_SHARDS:,} shards; sweep a part of it into each of several --out"
             )
     return engine.Plan(experiment, grid, origin(grid["dataset"]), jobs)
-
-
-def cores() -> int:
-    """How many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,0 +1,40 @@
+"""Jobs side by side: in order, with the cores that they may use, and with their errors."""
+
+import os
+from functools import partial
+
+import pytest
+import torch
+
+from lowcap import jobs
+from lowcap.errors import UserError, fraction
+from lowcap.training import cores, on_cores
+
+
+def test_results_come_in_the_order_of_the_jobs(monkeypatch: pytest.MonkeyPatch) -> None:
+    work = [partial(pow, 2, i) for i in range(5)]
+    assert jobs.in_threads(work) == [1, 2, 4, 8, 16]
+    monkeypatch.setattr(jobs, "cores", lambda: 2)
+    assert jobs.in_processes(work) == [1, 2, 4, 8, 16]
+
+
+def test_a_job_may_use_the_cores_that_were_allowed_around_it() -> None:
+    with on_cores(1):
+        assert jobs.in_threads([cores, cores]) == [1, 1]
+    with on_cores(3):
+        assert jobs.in_threads([cores]) == [3]
+
+
+def test_processes_are_started_only_where_there_are_cores_for_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    with on_cores(1):
+        assert jobs.in_processes([os.getpid] * 3) == [os.getpid()] * 3
+    monkeypatch.setattr(jobs, "cores", lambda: 2)
+    assert jobs.in_processes([os.getpid]) == [os.getpid()]
+    assert os.getpid() not in jobs.in_processes([os.getpid] * 2)
+    assert jobs.in_processes([torch.get_num_threads, cores]) == [1, 1]
+
+
+def test_what_a_job_raises_is_raised_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jobs, "cores", lambda: 2)
+    with pytest.raises(UserError, match="`share` must be a fraction"):
+        jobs.in_processes([partial(fraction, "share", 3)] * 2)
