@@ -87,7 +87,7 @@ def check_expected(found: Iterable[Mapping[str, Any]]) -> list[str]:
 def ledger_table(found: Iterable[Mapping[str, Any]]) -> str:
     """A MyST table of the judged claims among `found`: sentence, source, verdict with its mark, figure.
 
-    A sentence leads to its box in the chapter, and opens to its criterion and numbers. The last column refers to the
+    A sentence leads to its box in the chapter; its criterion and numbers are below it. The last column refers to the
     figure by its number, which needs the label to exist somewhere in the book. Around the table is an element which
     adds a search and filters, see `book/static/explorables/claim-ledger.js`.
     """
@@ -104,13 +104,25 @@ def ledger_table(found: Iterable[Mapping[str, Any]]) -> str:
     return "\n".join([_raw(start), "", *rows, "", _raw("</claim-ledger>")])
 
 
+def score_table(found: Iterable[Mapping[str, Any]]) -> str:
+    """A MyST table of how many of the judged claims among `found` came out how, a row per source and one for all."""
+    judged = [(claim["source"].split(",")[0], claim["verdict"]) for claim in verdicts(found)]
+    shown = [verdict for verdict in MARKS if verdict in {verdict for _, verdict in judged}]
+    rows = [f"| Claims of | {' | '.join(f'{MARKS[v]} {v}' for v in shown)} |", "|---" + "|--:" * len(shown) + "|"]
+    for source in [*dict.fromkeys(source for source, _ in judged), None]:
+        mine = [verdict for name, verdict in judged if source in (name, None)]
+        counts = [mine.count(verdict) or "" for verdict in shown]
+        rows.append(f"| {source or '**all**'} | {' | '.join(map(str, counts))} |")
+    return "\n".join([*rows, ""])
+
+
 def _sentence(claim: Mapping[str, Any]) -> str:
     numbers = "; ".join(f"{escape(name)}: {escape(text)}" for name, text in claim["numbers"].items())
     facts = escape(claim["criterion"]) + (f" <b>Numbers:</b> {numbers}." if numbers else "")
     place = f"{claim['chapter']}.html#claim-{claim['id']}"
     return (
         f'<a href="{place}">{escape(claim["sentence"])}</a>'
-        f"<details><summary>Criterion and numbers</summary>{facts}</details>"
+        f"<details open><summary>Criterion and numbers</summary>{facts}</details>"
     )
 
 

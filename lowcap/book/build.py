@@ -5,6 +5,7 @@ import errno
 import json
 import os
 import shutil
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -182,12 +183,22 @@ class Build:
         problems = ledger.check_expected(found)
         if problems:
             raise BuildError(f"the text and the evidence part ways: {'; '.join(problems)}")
-        made = self.stage / stage.GENERATED
-        made.joinpath("ledger.md").write_text(ledger.ledger_table(found), encoding="utf-8")
-        origins = {name: notebook.metadata["lowcap"] for name, notebook in notebooks.items()}
-        made.joinpath("status.md").write_text(provenance.status_page(origins), encoding="utf-8")
+        generate(self.stage, found, {name: notebook.metadata["lowcap"] for name, notebook in notebooks.items()})
         citation.write(self.book.root, self.stage, repository(self.book.root))
         return {"results": results(found), "claims": ledger.verdicts(found)}
+
+
+def generate(place: Path, found: list[dict[str, Any]], origins: dict[str, dict[str, Any]]) -> None:
+    """Write what pages include of what was `found`, and of where it comes from, into the stage `place`."""
+    judged = Counter(claim["chapter"] for claim in ledger.verdicts(found))
+    made = {
+        "ledger": ledger.ledger_table(found),
+        "score": ledger.score_table(found),
+        "evidence": provenance.evidence(origins, judged),
+        "status": provenance.status_page(origins),
+    }
+    for name, text in made.items():
+        (place / stage.GENERATED / f"{name}.md").write_text(text, encoding="utf-8")
 
 
 def results(found: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, float | str]]:
