@@ -1,6 +1,7 @@
 """The claims of the book: what `claims.toml` says of them, what executed notebooks found, and where the two differ."""
 
 import tomllib
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -87,7 +88,7 @@ def check_expected(found: Iterable[Mapping[str, Any]]) -> list[str]:
 def ledger_table(found: Iterable[Mapping[str, Any]]) -> str:
     """A MyST table of the judged claims among `found`: sentence, source, verdict with its mark, figure.
 
-    A sentence leads to its box in the chapter; its criterion and numbers are below it. The last column refers to the
+    A sentence leads to its box in the chapter, and opens to its criterion and numbers. The last column refers to the
     figure by its number, which needs the label to exist somewhere in the book. Around the table is an element which
     adds a search and filters, see `book/static/explorables/claim-ledger.js`.
     """
@@ -99,7 +100,7 @@ def ledger_table(found: Iterable[Mapping[str, Any]]) -> str:
         rows.append("| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in cells) + " |")
     sources = sorted({claim["source"].split(",")[0] for claim in judged})
     form = forms.ledger(sources, [verdict for verdict in MARKS if verdict in {claim["verdict"] for claim in judged}])
-    data = '{"key": "ledger", "starts": {"text": "", "source": "", "verdict": ""}}'
+    data = '{"key": "ledger", "starts": {"text": "", "source": "", "verdict": "", "open": false}}'
     start = f'<claim-ledger class="explorable"><script type="application/json">{data}</script>{form}'
     return "\n".join([_raw(start), "", *rows, "", _raw("</claim-ledger>")])
 
@@ -109,7 +110,7 @@ def score_table(found: Iterable[Mapping[str, Any]]) -> str:
     judged = [(claim["source"].split(",")[0], claim["verdict"]) for claim in verdicts(found)]
     shown = [verdict for verdict in MARKS if verdict in {verdict for _, verdict in judged}]
     rows = [f"| Claims of | {' | '.join(f'{MARKS[v]} {v}' for v in shown)} |", "|---" + "|--:" * len(shown) + "|"]
-    for source in [*dict.fromkeys(source for source, _ in judged), None]:
+    for source in [*(source for source, _ in Counter(source for source, _ in judged).most_common()), None]:
         mine = [verdict for name, verdict in judged if source in (name, None)]
         counts = [mine.count(verdict) or "" for verdict in shown]
         rows.append(f"| {source or '**all**'} | {' | '.join(map(str, counts))} |")
@@ -122,7 +123,7 @@ def _sentence(claim: Mapping[str, Any]) -> str:
     place = f"{claim['chapter']}.html#claim-{claim['id']}"
     return (
         f'<a href="{place}">{escape(claim["sentence"])}</a>'
-        f"<details open><summary>Criterion and numbers</summary>{facts}</details>"
+        f"<details><summary>Criterion and numbers</summary>{facts}</details>"
     )
 
 

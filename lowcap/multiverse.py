@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 
 from lowcap import claims
+from lowcap.claimbox import show
 from lowcap.errors import UserError
 from lowcap.ledger import MARKS
 
@@ -81,3 +82,12 @@ def kept(universes: pd.DataFrame) -> pd.DataFrame:
     every = both.groupby("claim")["other"].agg(["size", "mean"])
     found = ours.assign(alternatives=single["size"], turns=single["sum"]).fillna(0)
     return found.assign(universes=every["size"], agree=1 - every["mean"])
+
+
+def table(frame: pd.DataFrame) -> None:
+    """Show a frame of texts in the running notebook as a table whose lines may break; its index is the first column."""
+    heads = [frame.index.name or "", *frame.columns]
+    rows = [[index, *line] for index, line in zip(frame.index, frame.to_numpy(), strict=True)]
+    cells = [[str(cell).replace("|", "\\|") for cell in row] for row in (heads, ["---"] * len(heads), *rows)]
+    text = "\n".join(f"| {' | '.join(row)} |" for row in cells)
+    show({"text/markdown": text, "text/plain": frame.to_string()})

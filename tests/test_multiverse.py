@@ -53,6 +53,13 @@ def test_a_question_is_about_a_claim_and_has_alternatives():
     assert kept(alone).loc["graceful", ["alternatives", "turns", "universes", "agree"]].to_list() == [0, 0, 1, 1]
 
 
+def test_a_table_of_texts_breaks_its_lines(monkeypatch):
+    shown = []
+    monkeypatch.setattr(multiverse, "show", shown.append)
+    multiverse.table(pd.DataFrame({"a": ["x | y"], "b": [2]}, pd.Index(["one"], name="claim")))
+    assert shown[0]["text/markdown"] == "| claim | a | b |\n| --- | --- | --- |\n| one | x \\| y | 2 |"
+
+
 def test_rank_correlations_of_many_are_those_of_scipy():
     rng = np.random.default_rng(1)
     x, y = rng.normal(size=(5, 30)), rng.integers(0, 4, (5, 30)).astype(float)
