@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import Any
@@ -104,6 +105,10 @@ class Build:
     def stage(self) -> Path:
         return self.output / "stage"
 
+    @cached_property
+    def repository(self) -> str | None:
+        return repository(self.book.root)
+
     def run(self) -> Path:
         """All steps after the data; the path of the site's first page."""
         with self.steps.step("stage"):
@@ -112,7 +117,7 @@ class Build:
                 self.book,
                 self.stage,
                 banner=stage.banner(self.dataset, self.options.fast),
-                repository=repository(self.book.root),
+                repository=self.repository,
             )
         identity = tasks.identity(self.dataset)
         notebooks = {name: self._chapter(name, path, identity) for name, path in self.book.chapters.items()}
@@ -122,7 +127,7 @@ class Build:
         with self.steps.step("pages"):
             pages = site.make_pages(self.stage, self.output)
         with self.steps.step("tidy"):
-            site.offer(pages, notebooks, repository(self.book.root))
+            site.offer(pages, notebooks, self.repository)
             write_json(pages / "results.json", facts)
             write_json(pages / "provenance.json", {n: nb.metadata["lowcap"] for n, nb in notebooks.items()})
             site.tidy(pages)
@@ -186,7 +191,7 @@ class Build:
         made.joinpath("ledger.md").write_text(ledger.ledger_table(found), encoding="utf-8")
         origins = {name: notebook.metadata["lowcap"] for name, notebook in notebooks.items()}
         made.joinpath("status.md").write_text(provenance.status_page(origins), encoding="utf-8")
-        citation.write(self.book.root, self.stage, repository(self.book.root))
+        citation.write(self.book.root, self.stage, self.repository)
         return {"results": results(found), "claims": ledger.verdicts(found)}
 
 
