@@ -6,7 +6,7 @@
 #   make book ALL=1             execute every chapter again; CHAPTER=02-capacity only that one; FAST=1 a quick look
 #   make book PDF=1             make the paper as a PDF too, _build/html/lowcap.pdf; needs Chromium or Chrome
 #   make test                   all tests; ARGS="-k parameters" for some of them; those of the JavaScript need node
-#   make lint                   style, format, types, notebooks without outputs; with npm the JavaScript too
+#   make lint                   style, format, types, notebooks without outputs; with npm the JavaScript and the workflows too
 #   make dist                   wheel and source archive in dist/, checked
 #   make archive                the last book with all that it was made from, as one file: dist/book.zip
 #   make audit                  known vulnerabilities of what is installed, and faults in the workflows
