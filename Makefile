@@ -69,7 +69,8 @@ archive: $(READY)
 
 audit: $(READY) $(TOOLS)
 	@.tools/bin/zizmor --offline .github/workflows
-	@.tools/bin/pip-audit --disable-pip --no-deps --requirement requirements.txt
+	@.tools/bin/pip-audit --strict --disable-pip --no-deps --requirement requirements.txt || { \
+	    echo "Either a package has a known vulnerability, or the list of them cannot be reached: see above." >&2; exit 1; }
 
 # Every file of every platform, so the lock holds wherever packages come from PyPI or from a true copy of it. The two
 # packages that are left out have several builds (CPU, CUDA, the systems' own) under one version.
