@@ -91,7 +91,7 @@ def jupyter(folder, environment):
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     command = ["jupyter", "lab", "--no-browser", "--allow-root", "--ip=127.0.0.1", f"--port={port}",
-               "--IdentityProvider.token=t", "--LabApp.news_url=None"]  # fmt: skip
+               "--IdentityProvider.token=t"]  # fmt: skip
     with (folder / "server.log").open("w") as log:
         server = subprocess.Popen(command, cwd=folder, env=environment, stdout=log, stderr=log)
     try:
@@ -182,7 +182,7 @@ def test_every_chapter_opens_and_its_markup_is_read(browser, lab, name):  # noqa
         tab.locator("aside", has_text="You can change").first.wait_for()
         tab.locator("h2", has_text="Things to try").first.wait_for(state="attached")
         tab.wait_for_function("() => !document.querySelector('.jp-NotebookPanel').innerText.includes('```{')")
-        assert not tab.locator(".jp-Dialog").count()
+        assert not tab.locator(".jp-Dialog, .jp-toast-message").count()
         assert tab.errors == []
 
 
