@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
 from secrets import token_hex
 from typing import Any
@@ -93,6 +94,10 @@ class Build:
     def executed(self) -> Path:
         return self.output / "executed"
 
+    @cached_property
+    def repository(self) -> str | None:
+        return repository(self.book.root)
+
     def run(self) -> Path:
         """All steps after the data; the path of the site's first page."""
         with self.steps.step("stage"):
@@ -101,7 +106,7 @@ class Build:
                 self.book,
                 self.stage,
                 banner=stage.banner(self.dataset, self.options.fast),
-                repository=repository(self.book.root),
+                repository=self.repository,
             )
         identity = tasks.identity(self.dataset)
         notebooks = {name: self._chapter(name, path, identity) for name, path in self.book.chapters.items()}
@@ -111,7 +116,7 @@ class Build:
         with self.steps.step("pages"):
             pages = site.make_pages(self.stage, self.output)
         with self.steps.step("tidy"):
-            site.offer(pages, notebooks, repository(self.book.root))
+            site.offer(pages, notebooks, self.repository)
             write_json(pages / "results.json", facts)
             write_json(pages / "provenance.json", {n: nb.metadata["lowcap"] for n, nb in notebooks.items()})
             site.tidy(pages)
@@ -173,7 +178,7 @@ class Build:
         if problems:
             raise BuildError(f"the text and the evidence part ways: {'; '.join(problems)}")
         generate(self.stage, found, {name: notebook.metadata["lowcap"] for name, notebook in notebooks.items()})
-        citation.write(self.book.root, self.stage, repository(self.book.root))
+        citation.write(self.book.root, self.stage, self.repository)
         return {"results": results(found), "claims": ledger.verdicts(found)}
 
 
