@@ -10,7 +10,7 @@
 #   make dist                   wheel and source archive in dist/, checked
 #   make archive                the last book with all that it was made from, as one file: dist/book.zip
 #   make audit                  known vulnerabilities of what is installed, and faults in the workflows
-#   make bench                  speed of the training core against others; JSON=PATH writes the figures down
+#   make bench                  speed of the training core against others; JSON=PATH, README=PATH write it down
 #   make clean                  remove what was built; the environment and the data stay
 #
 # PYTHON names the Python to use: make book PYTHON=/opt/python3.12/bin/python3
@@ -69,7 +69,7 @@ audit: $(READY) $(TOOLS)
 	@.tools/bin/pip-audit --disable-pip --no-deps --requirement requirements.txt
 
 bench: $(READY)
-	@$(BIN)/python -m benchmarks $(if $(JSON),--json '$(JSON)')
+	@$(BIN)/python -m benchmarks $(if $(JSON),--json '$(JSON)') $(if $(README),--readme '$(README)')
 
 clean:
 	rm -rf _build book/_generated .pytest_cache .mypy_cache .ruff_cache .hypothesis
