@@ -45,6 +45,6 @@ def _share(product: dict) -> str:
     share = "{median:.2f} ({min:.2f} to {max:.2f})".format(**product["share"])
     verdict = "which reaches" if product["reached"] else "short of"
     return (
-        f"Its two large matrix products alone run at {product['product_gflops']:.0f} GFLOP/s on these cores, the whole of\n"
-        f"ours at {product['ours_gflops']:.0f}: a share of {share}, {verdict} the {product['target']:g} aimed at."
+        f"Its two large matrix products alone run at {product['product_gflops']:.0f} GFLOP/s on these cores,\n"
+        f"the whole of ours at {product['ours_gflops']:.0f}: a share of {share}, {verdict} the {product['target']:g} aimed at."
     )
