@@ -46,5 +46,6 @@ def _share(product: dict) -> str:
     verdict = "which reaches" if product["reached"] else "short of"
     return (
         f"Its two large matrix products alone run at {product['product_gflops']:.0f} GFLOP/s on these cores,\n"
-        f"the whole of ours at {product['ours_gflops']:.0f}: a share of {share}, {verdict} the {product['target']:g} aimed at."
+        f"the whole of ours at {product['ours_gflops']:.0f}: a share of {share}, {verdict} the {product['target']:g}\n"
+        "aimed at."
     )
