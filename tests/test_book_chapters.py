@@ -129,4 +129,13 @@ def test_a_chapter_runs_at_a_readers_own_settings(chapter, tmp_path):
     run(toybook.REAL, chapter, ["dataset=digits", *altered], tmp_path)
     made = nbformat.read(tmp_path / f"{chapter}.ipynb", as_version=4)
     assert made.metadata["lowcap"]["parameters"].items() >= ALTERED[chapter].items()
+    assert not list(toybook.empty_tables(made))
     assert all(not claim["own"] for claim in ledger.verdicts(ledger.collect([made])))
+
+
+@pytest.mark.parametrize("chapter", sorted({claim.chapter for claim in ledger.catalogue().values()}))
+def test_what_is_said_in_words_is_said_of_the_books_own_run_and_there_are_asides(chapter):
+    cells = nbformat.read(toybook.REAL / "book" / f"{chapter}.ipynb", as_version=4).cells
+    prose = "\n\n".join(cell.source for cell in cells if cell.cell_type == "markdown")
+    assert "## Verdict\n\nWhat the book's own run shows:\n\n- " in prose
+    assert prose.count("```{margin}") >= 3
