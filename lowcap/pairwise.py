@@ -6,7 +6,7 @@ chapter does.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -33,11 +33,13 @@ def pruned_pairs(
     recipe: Recipe,
     pruned: Sequence[int],
     *,
+    tenths: Collection[tuple[int, int]] = replay.PAIRS,
     dataset: str = "auto",
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Train pair by pair: the rows of `capacity.sweep`, and those of networks of the `pruned` widths, pruned once.
 
-    The latter hold `f1` per `pair, width, seed, level` and `layers`: `first`, or `layer` for each of the two.
+    The latter hold `f1` per `pair, width, seed, level` and `layers`: `first`, or `layer` for each of the two. Levels are
+    `LEVELS`, and every tenth for the pairs `tenths`.
     """
     whole, less = [], []
     for pair in pairs:
@@ -45,7 +47,7 @@ def pruned_pairs(
         dense = magnitude.trained(task, widths, seeds, recipe.stretched(task))
         whole.append(evaluate(dense, task.x_test, task.y_test).assign(pair=task.name))
         some = dense.select([i for i, width in enumerate(dense.widths) if width in pruned])
-        levels = sorted({*LEVELS, *TENTHS}) if pair in replay.PAIRS else LEVELS
+        levels = sorted({*LEVELS, *TENTHS}) if pair in tenths else LEVELS
         for layers in LAYERS.values():
             ranking = pruning.rank(some, scope=layers)
             for level in levels:

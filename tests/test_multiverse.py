@@ -114,6 +114,7 @@ def test_pairs_are_trained_as_by_the_chapters(pairs):
     assert set(pruned["SGD"]["width"]) == {4, 8}
     tenths = pruned["SGD"].query("pair == '2-7'")["level"].unique()
     assert set(tenths) == set(pairwise.LEVELS)  # not a pair of the study
+    assert set(pairwise.TENTHS) <= set(pruned["SGD"].query("pair == '4-9'")["level"])
 
 
 def test_minimum_widths_are_judged_on_printed_pairs(pairs):
