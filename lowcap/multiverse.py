@@ -86,8 +86,6 @@ def kept(universes: pd.DataFrame) -> pd.DataFrame:
 
 def table(frame: pd.DataFrame) -> None:
     """Show a frame of texts in the running notebook as a table whose lines may break; its index is the first column."""
-    heads = [frame.index.name or "", *frame.columns]
-    rows = [[index, *line] for index, line in zip(frame.index, frame.to_numpy(), strict=True)]
-    cells = [[str(cell).replace("|", "\\|") for cell in row] for row in (heads, ["---"] * len(heads), *rows)]
-    text = "\n".join(f"| {' | '.join(row)} |" for row in cells)
-    show({"text/markdown": text, "text/plain": frame.to_string()})
+    with pd.option_context("display.max_colwidth", None):
+        html = frame.reset_index().to_html(index=False, border=0, classes="texts")
+    show({"text/html": html, "text/plain": frame.to_string()})

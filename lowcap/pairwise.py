@@ -38,8 +38,8 @@ def pruned_pairs(
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Train pair by pair: the rows of `capacity.sweep`, and those of networks of the `pruned` widths, pruned once.
 
-    The latter hold `f1` per `pair, width, seed, level` and `layers`: `first`, or `layer` for each of the two. Levels are
-    `LEVELS`, and every tenth for the pairs `tenths`.
+    The latter hold `f1` per `pair, width, seed, level` and `layers`: `first`, or `layer` for each of the two. Levels
+    are `LEVELS`, and every tenth for the pairs `tenths`.
     """
     whole, less = [], []
     for pair in pairs:

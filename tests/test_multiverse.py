@@ -54,10 +54,13 @@ def test_a_question_is_about_a_claim_and_has_alternatives():
 
 
 def test_a_table_of_texts_breaks_its_lines(monkeypatch):
-    shown = []
+    shown, text = [], "<b> " + 89 * "long " + "long"
     monkeypatch.setattr(multiverse, "show", shown.append)
-    multiverse.table(pd.DataFrame({"a": ["x | y"], "b": [2]}, pd.Index(["one"], name="claim")))
-    assert shown[0]["text/markdown"] == "| claim | a | b |\n| --- | --- | --- |\n| one | x \\| y | 2 |"
+    multiverse.table(pd.DataFrame({"a": [text], "b": [2]}, pd.Index(["one"], name="claim")))
+    html = shown[0]["text/html"]
+    assert html.startswith('<table class="dataframe texts">')
+    assert "<th>claim</th>" in html
+    assert f"<td>&lt;b&gt; {text[4:]}</td>" in html
 
 
 def test_rank_correlations_of_many_are_those_of_scipy():
