@@ -219,7 +219,7 @@ def killed(root, point, pid):
 def test_a_build_that_is_killed(root, tmp_path, point):
     before, pid = book(root), tmp_path / "pid"
     rewrite(root, (KILLER.format(pid=str(pid)) + "time.sleep(999)") if point == "execute" else "print('killed')")
-    process = PROCESSES.Process(target=killed, args=(root, point, pid))
+    process = PROCESSES.Process(target=killed, args=(root, point, pid), daemon=True)
     process.start()
     process.join()
     assert process.exitcode == -signal.SIGKILL
@@ -235,7 +235,7 @@ def test_a_build_that_is_killed(root, tmp_path, point):
     check_the_next_build(root)
 
 
-def waiting(root, folder):
+def waiting(root):
     module.site.make_pages = quick_pages
     build(root, DIGITS)
 
@@ -244,7 +244,7 @@ def test_two_builds_at_once(root, lowcap, tmp_path):
     started, go = tmp_path / "started", tmp_path / "go"
     wait = f"import os, time\nopen({str(started)!r}, 'w').close()\nwhile not os.path.exists({str(go)!r}):\n"
     rewrite(root, wait + "    time.sleep(0.05)\nprint('the first')")
-    first = PROCESSES.Process(target=waiting, args=(root, tmp_path))
+    first = PROCESSES.Process(target=waiting, args=(root,), daemon=True)
     first.start()
     while not started.exists():
         assert first.is_alive()
