@@ -1,6 +1,6 @@
 """Each chapter at settings and on data that are not the book's own: edges of ranges, other datasets, a reader's images.
 
-The whole matrix takes a quarter of an hour: LOWCAP_MATRIX=1 runs it (weekly). Otherwise a few cheap cells are run.
+The whole matrix takes half an hour: LOWCAP_MATRIX=1 runs it (weekly). Otherwise a few cheap cells are run.
 """
 
 import os
