@@ -51,7 +51,7 @@ def settings(chapter: str, case: str) -> dict[str, Any]:
     if case == "lowest":
         found |= {"seeds": [LARGEST_SEED]} if "seeds" in fields else {}
         found |= {"widths": [1]} if "widths" in fields else {}
-        found |= {"large": 2} if "large" in fields else {}
+        found |= {name: 2 for name in ("large", "other_width") if name in fields}  # another one than the narrower
         found |= {"batch_size": 32} if "batch_size" in fields else {}  # the least would take the longest
     return found
 
