@@ -11,13 +11,13 @@
 #   make archive                the last book with all that it was made from, as one file: dist/book.zip
 #   make audit                  known vulnerabilities of what is installed, and faults in the workflows
 #   make lock                   after a change of requirements.txt: the check sums in .ci/requirements.lock
-#   make bench                  speed of the training core against others; JSON=PATH writes the figures down
+#   make bench                  speed of the training core against others; JSON=PATH, README=PATH write it down
 #   make clean                  remove what was built; the environment and the data stay
 #
 # PYTHON names the Python to use: make book PYTHON=/opt/python3.12/bin/python3
 # On Linux without a GPU, this saves gigabytes of download:
 #   PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu make book
-# LOCKED=1 refuses packages other than those whose check sums are in .ci/requirements.lock (PyPI's; all but torch's).
+# LOCKED=1 refuses packages other than those whose check sums are in .ci/requirements.lock (of all but torch).
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -72,7 +72,7 @@ audit: $(READY) $(TOOLS)
 	@.tools/bin/pip-audit --strict --disable-pip --no-deps --requirement requirements.txt || { \
 	    echo "Either a package has a known vulnerability, or the list of them cannot be reached: see above." >&2; exit 1; }
 
-# Every file of every platform, so the lock holds wherever packages come from PyPI or from a true copy of it. The two
+# Every file of every platform, so the lock holds wherever packages come from their registry or from a true copy of it. The two
 # packages that are left out have several builds (CPU, CUDA, the systems' own) under one version.
 lock: $(TOOLS)
 	@.tools/bin/uv pip compile --quiet --universal --no-deps --generate-hashes --no-annotate \
@@ -80,7 +80,7 @@ lock: $(TOOLS)
 	    --python-version 3.11.5 --output-file .ci/requirements.lock requirements.txt
 
 bench: $(READY)
-	@$(BIN)/python -m benchmarks $(if $(JSON),--json '$(JSON)')
+	@$(BIN)/python -m benchmarks $(if $(JSON),--json '$(JSON)') $(if $(README),--readme '$(README)')
 
 clean:
 	rm -rf _build book/_generated .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -16,7 +16,7 @@ from lowcap.errors import UserError
 from lowcap.ledger import Claim, catalogue, check_expected, collect, ledger_table, verdicts
 
 __all__ = ["Claim", "Verdict", "begin", "catalogue", "check_expected", "collect", "dataset", "judge", "ledger_table",
-           "record", "verdicts"]  # fmt: skip
+           "record", "verdicts", "word"]  # fmt: skip
 
 GLUE = "application/papermill.record/"  # the prefix under which myst-nb looks for what the text quotes
 
@@ -88,7 +88,7 @@ def judge(
         )
     labels = numbers if isinstance(numbers, Mapping) else {key.replace("_", " "): key for key in numbers}
     shown = {label: _recorded(key) for label, key in labels.items()}
-    verdict = Verdict(claim, _word(holds, in_part), shown, _run.own, _run.changed, _run.dataset)
+    verdict = Verdict(claim, word(holds, in_part), shown, _run.own, _run.changed, _run.dataset)
     details = asdict(verdict)
     bundle = {"text/html": as_html(verdict), "text/plain": as_text(verdict)}
     show(bundle, {"lowcap": {"claim": details.pop("claim") | details}})
@@ -126,7 +126,8 @@ def _resolve(dataset: str) -> str:
     return tasks.resolve(dataset)
 
 
-def _word(holds: bool | None, in_part: bool) -> str:
+def word(holds: bool | None, in_part: bool) -> str:
+    """The verdict in words, as `judge` takes it from its arguments."""
     if holds is None:
         return "not tested here"
     return "holds" if holds else "holds in part" if in_part else "does not hold"

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import shutil
 import signal
 import sys
 from pathlib import Path
@@ -9,7 +10,9 @@ from typing import Annotated, NoReturn
 
 import typer
 
+from lowcap.book.drift import TOLERANCE
 from lowcap.errors import BuildError, DataError, UserError
+from lowcap.whole import remedy
 
 INTERRUPTED = 130
 KEPT = {"build": "; the last good book is still there", "run": "; what an earlier run left is still there"}
@@ -195,7 +198,7 @@ def archive(
 def drift(
     before: Annotated[str, typer.Argument(help="A results.json: a file or an https address.", metavar="BEFORE")],
     after: Annotated[str, typer.Argument(help="Another one.", metavar="AFTER")],
-    tolerance: Annotated[float, typer.Option(min=0, help="How far a number may move.", metavar="NUMBER")] = 0.005,
+    tolerance: Annotated[float, typer.Option(min=0, help="How far a number may move.", metavar="NUMBER")] = TOLERANCE,
 ) -> None:
     """Compare the numbers and verdicts of two built books."""
     from lowcap.book import drift as comparing
@@ -229,7 +232,12 @@ def main() -> None:
 
 
 def _explain(error: Exception) -> tuple[int, str]:
-    """Exit code and message for an error."""
+    """Exit code and message for an error, with what to do where that is known whoever raised it."""
+    code, message = _said(error)
+    return code, message + remedy(message)
+
+
+def _said(error: Exception) -> tuple[int, str]:
     if isinstance(error, typer.Abort):
         return INTERRUPTED, "interrupted"
     if hasattr(error, "format_message"):  # typer's own: a wrong option or command
@@ -237,7 +245,9 @@ def _explain(error: Exception) -> tuple[int, str]:
     if isinstance(error, UserError):
         return 2, "; ".join(str(error).splitlines())
     if isinstance(error, OSError):
-        return 1, f"cannot read or write {error.filename or 'a file'}: {error.strerror or error}"
+        one = error.args[0][0] if isinstance(error, shutil.Error) else None  # of many: (from, to, why)
+        name, why = one[1:] if one else (error.filename or "a file", error.strerror or error)
+        return 1, f"cannot read or write {name}: {why}"
     if isinstance(error, DataError | BuildError):
         return 1, str(error)
     return 1, f"{type(error).__name__}: {error} (a fault of lowcap; LOWCAP_DEBUG=1 shows where)"

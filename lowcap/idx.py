@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import socket
 import tempfile
 from collections.abc import Iterator
@@ -151,6 +152,8 @@ def _download(dataset: str, root: Path) -> None:
         with FileLock(root / f".{name}.lock"):
             if (root / name).is_dir():  # another process was quicker
                 return
+            for left in root.glob(f".{name}-*"):  # by a process that was killed
+                shutil.rmtree(left)
             with tempfile.TemporaryDirectory(dir=root, prefix=f".{name}-") as aside, _impatient():
                 getattr(torchvision.datasets, name)(aside, download=True)
                 sums = verify(Path(aside, name, "raw"), dataset)
@@ -160,8 +163,8 @@ def _download(dataset: str, root: Path) -> None:
         reason = (str(error).strip() or type(error).__name__).splitlines()[-1].split("; delete")[0]
         looked = " or ".join(str(folder / name / "raw") for folder in roots())
         raise Unavailable(
-            f"{dataset} is not in {looked} and could not be downloaded ({reason}); connect to the network, or "
-            f"set LOWCAP_DATA to a folder that holds {name}/raw/{next(iter(SIZES))} and its three companions"
+            f"{dataset} is not in {looked} and could not be downloaded ({reason}); connect to the network and try "
+            f"again, or set LOWCAP_DATA to a folder that holds {name}/raw/{next(iter(SIZES))} and its three companions"
         ) from error
 
 

@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import matplotlib as mpl
@@ -29,6 +29,21 @@ def mnist() -> str:
     """The name of the dataset, for tests that need the real files: skipped, or failed, where they are not on disk."""
     _need_mnist()
     return "mnist"
+
+
+@pytest.fixture
+def lowcap(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
+    """Run the command line in this process; its exit code, standard output and standard error."""
+    from lowcap import cli
+
+    def run(*arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["lowcap", *map(str, arguments)])
+        monkeypatch.setattr(cli.signal, "signal", lambda *_: None)
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        return int(ended.value.code or 0), *capsys.readouterr()
+
+    return run
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

@@ -195,7 +195,7 @@ def test_a_disk_that_is_full_after_the_chapters_ran_leaves_the_last_good_book(ro
     out, err = capsys.readouterr()
     assert "execute 01-replay" in out
     assert err.startswith("lowcap: cannot read or write ")
-    assert err.endswith("results.json: No space left on device\n")
+    assert err.endswith("results.json: No space left on device; make room there and run the same command again\n")
     assert err.count("\n") == 1
     assert site(root) == before
 

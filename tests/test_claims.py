@@ -262,6 +262,18 @@ def test_the_ledger_has_a_row_for_each_judged_claim() -> None:
     assert '<option value="Fig. 1 | 2">' in rows
 
 
+def test_the_score_counts_verdicts_by_source() -> None:
+    judged = [("Kumar (2025), Fig. 4", "holds"), ("This book", "holds"), ("Kumar (2025), abstract", "does not hold")]
+    found = [{"claim": {"source": source, "verdict": verdict}} for source, verdict in judged]
+    assert ledger.score_table(found).splitlines() == [
+        "| Claims of | ✓ holds | ✗ does not hold |",
+        "|---|--:|--:|",
+        "| Kumar (2025) | 1 | 1 |",
+        "| This book | 1 |  |",
+        "| **all** | 2 | 1 |",
+    ]
+
+
 def test_a_real_kernel_leaves_numbers_and_verdicts_in_the_notebook(tmp_path: Path) -> None:
     sources = [
         'dataset: str = "digits"\nfrom lowcap import claims\nclaims.begin("02-capacity", ["lr"], dataset)',

@@ -7,23 +7,8 @@ import pytest
 import toybook
 import toyfolder
 
-from lowcap import cli
 from lowcap.book.steps import Progress
 from lowcap.errors import BuildError, DataError
-
-
-@pytest.fixture
-def lowcap(monkeypatch, capsys):
-    """Run the command line in this process; its exit code, standard output and standard error."""
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["lowcap", *map(str, arguments)])
-        monkeypatch.setattr(cli.signal, "signal", lambda *_: None)
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        return ended.value.code or 0, *capsys.readouterr()
-
-    return run
 
 
 def test_help_lists_the_commands_with_a_sentence_each(lowcap):

@@ -2,8 +2,7 @@
 
 import errno
 import json
-import resource
-from contextlib import closing, contextmanager
+from contextlib import closing
 
 import duckdb
 import filelock
@@ -12,6 +11,7 @@ import polars
 import pyarrow.parquet as pq
 import pytest
 from sweeptoys import Toy, computed, toys
+from toydisk import files_of_at_most
 
 from lowcap.errors import BuildError, UserError
 from lowcap.sweep import store
@@ -23,17 +23,6 @@ from lowcap.sweep.pools import Here
 def go(plan, out):
     with closing(Here()) as here:
         return run(plan, out, here)
-
-
-@contextmanager
-def files_of_at_most(size):
-    """No file can grow beyond so many bytes, as on a disk that is full."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 @pytest.fixture

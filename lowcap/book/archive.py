@@ -6,11 +6,9 @@ The same book gives the same bytes. `SHA256SUMS` inside covers every other file,
 
 import hashlib
 import json
-import os
 import re
 import zipfile
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -18,8 +16,9 @@ from typing import Any
 
 import nbformat
 
-from lowcap.book import citation, crate, provenance, source
-from lowcap.book.build import locked, repository
+from lowcap import whole
+from lowcap.book import cache, citation, crate, provenance, source
+from lowcap.book.build import repository
 from lowcap.errors import BuildError, UserError
 
 SUMS = "SHA256SUMS"
@@ -51,7 +50,7 @@ def archive(root: Path, output: Path, out: Path) -> Path:
     """
     if not (root / output / "html" / "index.html").is_file():
         raise BuildError(f"there is no book in {output}; {AGAIN}")
-    with locked((root / output).resolve(), output):
+    with whole.held((root / output).resolve(), "build", "--output"):
         built = read(root, (root / output).resolve())
         contents = {name: path.read_bytes() for name, path in files(built).items()}
         contents[crate.METADATA] = _crate(built, contents).encode()
@@ -75,8 +74,8 @@ def read(root: Path, output: Path) -> Built:
 
 
 def _executed(chapter: Path, output: Path, entry: Mapping[str, Any]) -> Path | None:
-    path = output / "executed" / f"{provenance.cache_key(chapter, entry['parameters'], entry['data'])}.ipynb"
-    return path if path.is_file() and nbformat.read(path, as_version=4).metadata["lowcap"] == entry else None
+    path = cache.find(output / "executed", provenance.cache_key(chapter, entry["parameters"], entry["data"]))
+    return path if path and nbformat.read(path, as_version=4).metadata["lowcap"] == entry else None
 
 
 def _texts(book: source.Book) -> Iterator[Path]:
@@ -129,20 +128,15 @@ def _digest(data: bytes) -> str:
 
 
 def _write(out: Path, contents: Mapping[str, bytes]) -> None:
-    aside = out.with_name(f".{out.name}.new")
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        with zipfile.ZipFile(aside, "w", zipfile.ZIP_DEFLATED, compresslevel=LEVEL) as packed:
+        with whole.aside(out) as new, zipfile.ZipFile(new, "w", zipfile.ZIP_DEFLATED, compresslevel=LEVEL) as packed:
             for name, data in sorted(contents.items()):
                 entry = zipfile.ZipInfo(name)  # of 1980, so that the same book gives the same bytes
                 entry.compress_type, entry.create_system, entry.external_attr = zipfile.ZIP_DEFLATED, 3, 0o644 << 16
                 packed.writestr(entry, data)
-        os.replace(aside, out)
     except OSError as error:
         raise UserError(f"--out must be a file that can be written; got {out}: {error.strerror}") from None
-    finally:
-        with suppress(OSError):
-            aside.unlink()
 
 
 def check(path: Path) -> int:

@@ -1,30 +1,28 @@
 """Build the book: resolve the data, execute, gate, collect claims, make pages, check, swap."""
 
 import copy
-import errno
 import json
 import os
 import shutil
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
-from tempfile import TemporaryFile
+from secrets import token_hex
 from typing import Any
 
-import filelock
 import nbformat
 
-from lowcap import ledger, parameters, tasks
-from lowcap.book import assets, citation, gate, paper, pdf, provenance, reading, site, source, stage
+from lowcap import ledger, parameters, tasks, whole
+from lowcap.book import assets, cache, citation, gate, paper, pdf, provenance, reading, site, source, stage
 from lowcap.book.execute import TIME_LIMIT, execute
 from lowcap.book.steps import Steps
 from lowcap.errors import BuildError, UserError
 
 ROOM = 200 * 2**20  # bytes that a site and its executed chapters need at most
-KEPT = 24  # executed chapters that stay in the cache
 
 
 @dataclass(frozen=True)
@@ -56,7 +54,7 @@ def build(root: Path, options: Options = Options()) -> Path:
     if options.pdf:
         pdf.find_browser(options.browser)  # before chapters run for minutes
     output = (root / options.output).resolve()
-    with locked(output, options.output):
+    with hold(output, "--output"):
         with steps.step("data") as step:
             dataset = step.note = tasks.resolve(options.dataset)
         if dataset == "digits":
@@ -68,27 +66,13 @@ def build(root: Path, options: Options = Options()) -> Path:
 
 
 @contextmanager
-def locked(output: Path, given: Path) -> Iterator[None]:
-    """Hold the build folder for this process; raises BuildError when another build holds it or the disk is full.
-
-    Raises UserError, which names the folder as it was `given`, when nothing can be written there.
-    """
-    try:
-        output.mkdir(parents=True, exist_ok=True)
-        with TemporaryFile(dir=output):
-            pass
-    except OSError as error:
-        if error.errno == errno.ENOSPC:
-            raise
-        raise UserError(f"the output must be a folder that can be written; got {given}: {error.strerror}") from None
-    free = shutil.disk_usage(output).free
-    if free < ROOM:
-        raise BuildError(f"{output} has {free >> 20} MiB free, a build needs {ROOM >> 20} MiB; make room there")
-    try:
-        with filelock.FileLock(output / ".lock", timeout=0):
-            yield
-    except filelock.Timeout:
-        raise BuildError(f"another build is at work in {output}; wait for it or give another --output") from None
+def hold(output: Path, option: str) -> Iterator[None]:
+    """`whole.held` for a build in the folder that `option` names; raises BuildError when there is too little room."""
+    with whole.held(output, "build", option):
+        free = shutil.disk_usage(output).free
+        if free < ROOM:
+            raise BuildError(f"{output} has {free >> 20} MiB free, a build needs {ROOM >> 20} MiB; make room there")
+        yield
 
 
 @dataclass(frozen=True)
@@ -100,10 +84,15 @@ class Build:
     options: Options
     dataset: str
     steps: Steps
+    used: list[Path] = field(default_factory=list)  # of the cache
 
     @property
     def stage(self) -> Path:
         return self.output / "stage"
+
+    @property
+    def executed(self) -> Path:
+        return self.output / "executed"
 
     @cached_property
     def repository(self) -> str | None:
@@ -136,7 +125,8 @@ class Build:
                 step.note = self._paper(pages, notebooks)
         with self.steps.step("check and publish"):
             site.check_self_contained(pages)
-            page = site.publish(pages, self.output, f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{os.getpid()}")
+            page = site.publish(pages, self.output, f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{token_hex(4)}")
+        cache.tidy(self.executed, self.used)
         for left in (self.stage, self.output / "pages"):
             shutil.rmtree(left)
         return page
@@ -145,10 +135,10 @@ class Build:
         """The executed and gated chapter, from the cache if nothing that it depends on has changed."""
         overrides = parameters.FAST.get(name, {}) if self.options.fast else {}
         model = parameters.validate(name, overrides).model_dump(mode="json")
-        kept = self.output / "executed" / f"{provenance.cache_key(path, model, identity)}.ipynb"
-        again = {name, "*"} & set(self.options.again) or not kept.is_file()
+        key = provenance.cache_key(path, model, identity)
+        kept = None if {name, "*"} & set(self.options.again) else cache.find(self.executed, key)
         with self.steps.step(f"execute {name}") as step:
-            if again:
+            if kept is None:
                 run = execute(
                     path,
                     self.stage / path.parent.relative_to(self.book.root),
@@ -161,7 +151,7 @@ class Build:
             else:
                 notebook, step.note = nbformat.read(kept, as_version=4), "unchanged, not executed again"
         gate.check_executed(path.name, notebook, injected=bool(overrides))
-        keep(notebook, kept)
+        self.used.append(kept or cache.keep(self.executed, key, notebook))
         staged = copy.deepcopy(notebook)
         assets.move(staged, self.stage)
         reading.dress(staged, name, reading.glossary_terms(self.stage))
@@ -187,12 +177,22 @@ class Build:
         problems = ledger.check_expected(found)
         if problems:
             raise BuildError(f"the text and the evidence part ways: {'; '.join(problems)}")
-        made = self.stage / stage.GENERATED
-        made.joinpath("ledger.md").write_text(ledger.ledger_table(found), encoding="utf-8")
-        origins = {name: notebook.metadata["lowcap"] for name, notebook in notebooks.items()}
-        made.joinpath("status.md").write_text(provenance.status_page(origins), encoding="utf-8")
+        generate(self.stage, found, {name: notebook.metadata["lowcap"] for name, notebook in notebooks.items()})
         citation.write(self.book.root, self.stage, self.repository)
         return {"results": results(found), "claims": ledger.verdicts(found)}
+
+
+def generate(place: Path, found: list[dict[str, Any]], origins: dict[str, dict[str, Any]]) -> None:
+    """Write what pages include of what was `found`, and of where it comes from, into the stage `place`."""
+    judged = Counter(claim["chapter"] for claim in ledger.verdicts(found))
+    made = {
+        "ledger": ledger.ledger_table(found),
+        "score": ledger.score_table(found),
+        "evidence": provenance.evidence(origins, judged),
+        "status": provenance.status_page(origins),
+    }
+    for name, text in made.items():
+        (place / stage.GENERATED / f"{name}.md").write_text(text, encoding="utf-8")
 
 
 def results(found: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, float | str]]:
@@ -202,16 +202,6 @@ def results(found: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, float | s
         if "key" in item:
             chapters.setdefault(item["chapter"], {})[item["key"]] = item["value"]
     return chapters
-
-
-def keep(notebook: nbformat.NotebookNode, path: Path) -> None:
-    """Write an executed chapter to the cache, whole or not at all, and let the cache's oldest entries go."""
-    path.parent.mkdir(exist_ok=True)
-    aside = path.with_suffix(".new")
-    nbformat.write(notebook, aside)
-    os.replace(aside, path)
-    for old in sorted(path.parent.glob("*.ipynb"), key=lambda p: p.stat().st_mtime)[:-KEPT]:
-        old.unlink()
 
 
 def repository(root: Path) -> str | None:

@@ -5,7 +5,6 @@ import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-from urllib.request import urlopen
 
 from lowcap.errors import BuildError, UserError
 
@@ -17,6 +16,8 @@ def read(place: str) -> Results:
     """A site's `results.json` from a file or an https address; UserError when there is none."""
     try:
         if place.startswith("https://"):
+            from urllib.request import urlopen
+
             with urlopen(place, timeout=60) as answer:
                 found = json.load(answer)
         else:

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -28,6 +29,8 @@ from lowcap.errors import BuildError
 
 TIME_LIMIT = 3600.0
 POLL_SECONDS = 0.2
+OUT_OF_MEMORY = re.compile("MemoryError|can't allocate memory|Cannot allocate memory")
+MORE_MEMORY = "shrink a parameter, or run it where there is more memory"
 Report = Callable[[int, int], None]
 
 
@@ -114,10 +117,14 @@ def _named(source: Path, failed: Path, work: Callable[[], tuple[Any, int]]) -> t
         return work()
     except PapermillExecutionError as error:
         reason = f"cell {error.cell_index + 1} raised {error.ename}: {' '.join(error.evalue.split())}"
-        raise BuildError(f"{source.name}: {reason} (traceback in {failed})") from error
+        help = f"; {MORE_MEMORY}" if OUT_OF_MEMORY.search(reason) else ""
+        raise BuildError(f"{source.name}: {reason} (traceback in {failed}){help}") from error
     except TimeoutError as error:
         raise BuildError(f"{source.name}: {error}") from error
-    except (DeadKernelError, RuntimeError) as error:
+    except DeadKernelError as error:
+        usual = f"most often for want of memory (it held {error.args[-1]} MiB when last seen); {MORE_MEMORY}"
+        raise BuildError(f"{source.name}: the kernel died, {usual}") from error
+    except RuntimeError as error:
         raise BuildError(f"{source.name}: the kernel died ({' '.join(str(error).split())})") from error
 
 
@@ -142,7 +149,11 @@ def _watched(work: Callable[[], Any], limit: float) -> tuple[Any, int]:
                 raise
     finally:
         log.disabled = False
-    return future.result(), peak
+    try:
+        return future.result(), peak
+    except DeadKernelError as error:
+        error.args = (*error.args, peak >> 20)
+        raise
 
 
 def _children() -> list[psutil.Process]:

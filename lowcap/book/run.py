@@ -10,9 +10,9 @@ from pathlib import Path
 
 import nbformat
 
-from lowcap import parameters, tasks
+from lowcap import ledger, parameters, tasks, whole
 from lowcap.book import assets, gate, provenance, reading, single, site, source, stage
-from lowcap.book.build import locked, repository
+from lowcap.book.build import generate, hold, repository
 from lowcap.book.execute import TIME_LIMIT, execute
 from lowcap.book.steps import Progress, Steps
 from lowcap.errors import UserError
@@ -42,7 +42,8 @@ def run(
     if chapter not in book.chapters:
         raise UserError(f"chapter `{chapter}` is not in this book's table of contents: {', '.join(book.chapters)}")
     altered = {name: model[name] for name in raw}
-    with locked(out.resolve(), out):
+    with hold(out.resolve(), "--out"):
+        put_back(out.resolve() / "html")
         work, dataset = out.resolve() / "stage", tasks.resolve(model["dataset"])
         parameters.check_classes(checked, dataset)
         stage.prepare(book, work)
@@ -69,13 +70,13 @@ def _publish(
     if one_file:
         staged.cells.append(nbformat.v4.new_markdown_cell(REFERENCES))
     nbformat.write(staged, work / place)
+    generate(work, ledger.collect([notebook]), {chapter: notebook.metadata["lowcap"]})
     banner = stage.banner(dataset, False, _names(dataset))
     stage.configure(book, work, banner=banner, repository=repository(book.root), chapter=chapter, one_file=one_file)
     pages = site.make_pages(work, out, strict=False)
     site.offer(pages, {chapter: notebook}, repository(book.root))
     site.tidy(pages)
-    nbformat.write(notebook, out / f"{chapter}.new")
-    os.replace(out / f"{chapter}.new", out / f"{chapter}.ipynb")
+    whole.write(out / f"{chapter}.ipynb", nbformat.writes(notebook).encode())
     page = out / "html" / "index.html"
     if one_file:
         page = single.write(pages, pages / place.with_suffix(".html"), out / f"{chapter}.html")
@@ -94,14 +95,22 @@ def _names(dataset: str) -> tuple[str, ...]:
 
 def swap(new: Path, place: Path) -> None:
     """Put the folder `new` at `place`; what was there is deleted only when the new one is in its place."""
-    aside = place.with_name(f".{place.name}.before")
     if place.exists():
-        shutil.rmtree(aside, ignore_errors=True)
-        os.replace(place, aside)
+        shutil.rmtree(_before(place), ignore_errors=True)
+        os.replace(place, _before(place))
     try:
         os.replace(new, place)
     except OSError:
-        if aside.exists():
-            os.replace(aside, place)
+        put_back(place)
         raise
-    shutil.rmtree(aside, ignore_errors=True)
+    shutil.rmtree(_before(place), ignore_errors=True)
+
+
+def put_back(place: Path) -> None:
+    """Undo a `swap` that ended, perhaps with the process, when the old folder was gone and the new one not there."""
+    if _before(place).exists() and not place.exists():
+        os.replace(_before(place), place)
+
+
+def _before(place: Path) -> Path:
+    return place.with_name(f".{place.name}.before")

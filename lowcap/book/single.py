@@ -2,13 +2,13 @@
 
 import base64
 import mimetypes
-import os
 import re
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from bs4 import BeautifulSoup, Tag
 
+from lowcap import whole
 from lowcap.errors import BuildError
 
 URL = re.compile(r"""url\(\s*(["']?)(?!data:|#)([^)"']+)\1\s*\)""")
@@ -38,9 +38,7 @@ def write(site: Path, page: Path, target: Path) -> Path:
     left = [str(tag)[:80] for tag in soup.select("[src], link[href]") if not _inside(tag)]
     if left:
         raise BuildError(f"{target.name} would load {'; '.join(left[:5])}")
-    aside = target.with_name(f".{target.name}.new")
-    aside.write_text(str(soup), encoding="utf-8")
-    os.replace(aside, target)
+    whole.write(target, str(soup).encode())
     return target
 
 

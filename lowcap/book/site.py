@@ -6,7 +6,8 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from html.parser import HTMLParser
 from importlib.metadata import version
 from pathlib import Path
@@ -42,6 +43,12 @@ LOADED = {
     "object": "data",
 }
 LINKED_RELATIONS = {"stylesheet", "icon", "preload", "preconnect", "dns-prefetch", "modulepreload", "prefetch"}
+START = """
+import os, threading
+threading.Thread(target=lambda: (os.read(0, 1), os._exit(1)), daemon=True).start()  # with the build, if that is killed
+from jupyter_book.cli.main import main  # by its module: the command may lie outside PATH
+main()
+"""
 
 
 def make_pages(stage: Path, work: Path, *, strict: bool = True) -> Path:
@@ -52,20 +59,32 @@ def make_pages(stage: Path, work: Path, *, strict: bool = True) -> Path:
     """
     out = work / "pages"
     shutil.rmtree(out, ignore_errors=True)
-    start = "from jupyter_book.cli.main import main; main()"  # the command may lie outside PATH
-    command = [sys.executable, "-c", start, "build", str(stage), "--path-output", str(out)]
-    done = subprocess.run(
-        [*command, *(["-W", "-n", "--keep-going"] if strict else [])],
-        capture_output=True,
-        text=True,
-        env=os.environ | {"PYTHONWARNINGS": "ignore"},
-    )
+    command = [sys.executable, "-c", START, "build", str(stage), "--path-output", str(out)]
+    with _lifeline() as alive:
+        done = subprocess.run(
+            [*command, *(["-W", "-n", "--keep-going"] if strict else [])],
+            stdin=alive,
+            capture_output=True,
+            text=True,
+            env=os.environ | {"PYTHONWARNINGS": "ignore"},
+        )
     said, log = re.sub(r"\x1b\[[\d;]*m", "", done.stdout + done.stderr), work / "sphinx.log"
     log.write_text(said, encoding="utf-8")
     pages = out / "_build" / "html"
     if done.returncode or not (pages / "index.html").is_file():
         raise BuildError(f"the pages were not made: {_complaints(said, stage)} (log: {log})")
     return pages
+
+
+@contextmanager
+def _lifeline() -> Iterator[int]:
+    """A file that ends when this process does, even if it is killed: a child that reads it can end then too."""
+    reading, writing = os.pipe()
+    try:
+        yield reading
+    finally:
+        os.close(reading)
+        os.close(writing)
 
 
 def _complaints(log: str, stage: Path) -> str:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import lowcap
 from lowcap.errors import UserError
 from lowcap.sweep.origin import Origin, differences
+from lowcap.whole import write
 
 if TYPE_CHECKING:
     from lowcap.sweep.engine import Plan
@@ -46,8 +47,6 @@ class Manifest:
 
     def write(self, out: Path) -> None:
         """Write it to the folder."""
-        from lowcap.sweep.store import write
-
         write(out / MANIFEST, (json.dumps(asdict(self), indent=1) + "\n").encode())
 
     @classmethod

@@ -7,23 +7,20 @@ and whole. How long a shard took stands in `durations.jsonl`, apart from the row
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import json
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from tempfile import TemporaryFile
 from typing import TYPE_CHECKING, Any
 
-import filelock
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from lowcap.errors import BuildError, UserError
 from lowcap.sweep.manifest import MANIFEST, Manifest
+from lowcap.whole import FULL, aside, held, write
 
 if TYPE_CHECKING:
     from lowcap.sweep.engine import Plan, Result
@@ -31,7 +28,6 @@ if TYPE_CHECKING:
 ROWS, PARTS, DURATIONS = "rows.parquet", "parts", "durations.jsonl"
 OURS = {MANIFEST, ROWS, PARTS, DURATIONS, "runs", "index.html"}
 TOGETHER = 64  # parts whose rows make a row group of the whole
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @dataclass
@@ -46,7 +42,7 @@ class Store:
     @contextmanager
     def open(cls, out: Path, plan: Plan) -> Iterator[Store]:
         """Hold the folder; raises UserError when it cannot be written, is not a sweep's or is that of another one."""
-        with _locked(out):
+        with held(out, "sweep"):
             store = cls(out)
             with explained(out):
                 store._begin(plan)
@@ -141,24 +137,6 @@ def merge(parts: list[Path], path: Path) -> list[int]:
     return counts
 
 
-@contextmanager
-def aside(path: Path) -> Iterator[Path]:
-    """A path to write to beside `path`, which it replaces at the end; after an error nothing is left of it."""
-    new = path.with_name(f".{path.name}.new")
-    try:
-        yield new
-        os.replace(new, path)
-    except BaseException:
-        new.unlink(missing_ok=True)
-        raise
-
-
-def write(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all."""
-    with aside(path) as new:
-        new.write_bytes(content)
-
-
 def checksum_of(content: bytes) -> str:
     """Half of the content's SHA-256, as text."""
     return hashlib.sha256(content).hexdigest()[:32]
@@ -174,22 +152,3 @@ def explained(out: Path) -> Iterator[None]:
         reason = f"{error.filename or out}: {error.strerror or error}"
         remedy = "make room there" if error.errno in FULL else "mend that"
         raise BuildError(f"{out} {what} ({reason}); {remedy} and run the same command again") from error
-
-
-@contextmanager
-def _locked(out: Path) -> Iterator[None]:
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        with TemporaryFile(dir=out):
-            pass
-    except OSError as error:
-        if error.errno in FULL:
-            raise BuildError(
-                f"{out} is full ({error.strerror}); make room there and run the same command again"
-            ) from None
-        raise UserError(f"`--out` must be a folder that can be written; got {out}: {error.strerror}") from None
-    try:
-        with filelock.FileLock(out / ".lock", timeout=0):
-            yield
-    except filelock.Timeout:
-        raise BuildError(f"another sweep is at work in {out}; wait for it or give another --out") from None
