@@ -86,7 +86,7 @@ def test_a_failing_chapter_blocks_publishing(checkout):
 @pytest.mark.parametrize(("workflow", "job"), BUILDS)
 @pytest.mark.parametrize("part", ["setup", "lint", "test", "book", "browser"])
 def test_each_part_of_the_gate_blocks_publishing(checkout, workflow, job, part):
-    assert f"{part} fails" in uploaded(checkout, workflow, job, part)
+    assert f"{part} fails" in str(uploaded(checkout, workflow, job, part))
 
 
 def test_the_job_that_publishes_runs_only_after_one_that_succeeded():
