@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from html import escape
 from itertools import product
 from typing import Any
 
@@ -64,6 +66,21 @@ def explore(questions: Iterable[Question]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["claim", "name", "verdict", "changed", "choice", "ours", "option"])
 
 
+def listed(questions: Iterable[Question]) -> pd.DataFrame:
+    """A row per claim: what was chosen, a line of HTML for each choice with our own option in bold; and `universes`."""
+    rows = {}
+    for question in questions:
+        lines = []
+        for choice, options in question.choices.items():
+            own, *others = map(escape, options)
+            lines.append(f"{escape(choice)}: {', '.join([f'<b>{own}</b>', *others])}")
+        rows[question.name] = {
+            "choices, our own in bold": "<br>".join(lines),
+            "universes": math.prod(map(len, question.choices.values())),
+        }
+    return pd.DataFrame(rows).T.rename_axis("claim")
+
+
 def shares(universes: pd.DataFrame) -> pd.DataFrame:
     """Of the rows of `explore`: a row per name with the share of its universes that end in each verdict."""
     counts = universes.groupby("name", sort=False)["verdict"].value_counts(normalize=True).unstack()
@@ -85,7 +102,7 @@ def kept(universes: pd.DataFrame) -> pd.DataFrame:
 
 
 def table(frame: pd.DataFrame) -> None:
-    """Show a frame of texts in the running notebook as a table whose lines may break; its index is the first column."""
+    """Show a frame of HTML in the running notebook as a table whose lines may break; its index is the first column."""
     with pd.option_context("display.max_colwidth", None):
-        html = frame.reset_index().to_html(index=False, border=0, classes="texts")
+        html = frame.reset_index().to_html(index=False, border=0, classes="texts", escape=False)
     show({"text/html": html, "text/plain": frame.to_string()})

@@ -102,7 +102,7 @@ def minimum_width(rows: Mapping[str, pd.DataFrame], *, threshold: float, dataset
         scores = rows[option["optimiser"]].groupby(["pair", "width"])[option["score"]]
         table = scores.agg(option["over the starts"]).unstack()
         known = printed[printed.index.isin(table.index)]
-        found = pd.Series({pair: _first(table.loc[pair], threshold, option["enough"]) for pair in known.index})
+        found = pd.Series({pair: _first(table.loc[pair], threshold, option["wide enough"]) for pair in known.index})
         enough = (found >= known).to_numpy()
         return (bool(enough.all()), bool(enough.mean() >= 0.5)) if len(known) else (None, False)
 
@@ -113,7 +113,7 @@ def minimum_width(rows: Mapping[str, pd.DataFrame], *, threshold: float, dataset
             "optimiser": {name: name for name in rows},
             "score": {"F1": "f1", "accuracy": "accuracy"},
             "over the starts": {**AVERAGES, "the worst": "min"},
-            "enough": {"here and at every larger width": True, "here": False},
+            "wide enough": {"here and at every larger width": True, "here": False},
         },
         judged,
     )
@@ -152,7 +152,7 @@ def capacity_difficulty(
             for rule, value in (
                 ("threshold", threshold),
                 ("tolerance", option["tolerance"]),
-                ("factor", option["factor"]),
+                ("factor", option["times the error"]),
             )
         ]
         return all(found), any(found)
@@ -166,7 +166,7 @@ def capacity_difficulty(
             "difficulty": {"error of a linear classifier": "linear", "error of the nearest class mean": "nearest"},
             "interval": INTERVALS,
             "tolerance": around(tolerance, (0.0025, 0.01)),
-            "factor": around(factor, (1.25, 2.0)),
+            "times the error": around(factor, (1.25, 2.0)),
         },
         judged,
     )
@@ -177,18 +177,22 @@ def simple_tasks(
 ) -> Question:
     """Do simple tasks stand more pruning? `rows` as the second of `pruned_pairs`, by optimiser."""
     widths = [width, *(w for w in sorted(set(next(iter(rows.values()))["width"])) if w != width)]
+    known: dict[tuple, bool] = {}
+
+    def below(*key: Any) -> bool:
+        if key not in known:
+            optimiser, size, layers, average, over, bar, value = key
+            mine = rows[optimiser]
+            mine = mine[(mine["width"] == size) & (mine["layers"] == layers) & mine["level"].isin(LEVELS)]
+            found = magnitude.largest_sparsity(mine, by=["pair", "width", "seed"], **{bar: value}).groupby("pair")
+            known[key] = bool(correlation(hard["linear"], found.agg(average), over)["high"] < 0)
+        return known[key]
 
     def judged(option: Mapping[str, Any]) -> tuple[bool, bool]:
-        mine = rows[option["optimiser"]]
-        mine = mine[(mine["width"] == option["width"]) & (mine["layers"] == option["pruned"])]
-        mine = mine[mine["level"].isin(LEVELS)]
-        bars: list[dict[str, float]] = [{"least": least}, {"within": tolerance}, {"factor": factor}]
-        highs = []
-        for bar in bars:
-            found = magnitude.largest_sparsity(mine, by=["pair", "width", "seed"], **bar).groupby("pair")
-            highs.append(correlation(hard["linear"], found.agg(option["over the starts"]), option["interval"])["high"])
-        below = [bool(high < 0) for high in highs]
-        return all(below), any(below)
+        how = [option[name] for name in ("optimiser", "width", "pruned", "over the starts", "interval")]
+        bars = {"least": least, "within": option["tolerance"], "factor": option["times the error"]}
+        found = [below(*how, bar, value) for bar, value in bars.items()]
+        return all(found), any(found)
 
     return Question(
         "simple-tasks",
@@ -199,6 +203,8 @@ def simple_tasks(
             "pruned": LAYERS,
             "over the starts": AVERAGES,
             "interval": INTERVALS,
+            "tolerance": around(tolerance, (0.005, 0.02)),
+            "times the error": around(factor, (1.5, 3.0)),
         },
         judged,
     )
