@@ -59,6 +59,7 @@ def test_scikit_learn_trains_networks_of_the_same_sizes_with_the_same_recipe(bas
     assert ((trainer.logits(task.x_test)[:, 0, 0] > 0).numpy() == trainer.models[0].predict(task.x_test.numpy())).all()
 
 
+@pytest.mark.weekly
 def test_a_fast_run_measures_everyone_and_writes_it_down(
     bench: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:

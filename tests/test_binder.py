@@ -3,7 +3,6 @@
 Minutes long, so only with LOWCAP_WEEKLY=1. LOWCAP_BINDER_ENV names an environment to use instead of a fresh one.
 """
 
-import json
 import os
 import re
 import shutil
@@ -230,5 +229,8 @@ def test_an_explorable_works_in_jupyterlab(browser, lab):  # noqa: F811
         assert tab.errors == []
 
 
-def test_the_settings_of_the_server_are_its_own(checkout):
-    assert "error" not in json.dumps((checkout / "server.log").read_text()).lower()
+def test_the_server_starts_without_complaint(lab):
+    """Later its log may tell of tabs that these tests closed while they were talking to a kernel."""
+    start, *later = (lab.folder / "server.log").read_text().split(" is running at")
+    assert later
+    assert "error" not in start.lower()

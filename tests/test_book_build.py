@@ -94,20 +94,20 @@ def test_the_downloadable_notebook_tells_no_path_of_this_machine(root):
     assert "papermill" not in json.loads(source)["metadata"]
 
 
-def test_an_unchanged_chapter_is_not_executed_again_unless_asked(root):
+def test_an_unchanged_chapter_is_not_executed_again_and_its_launch_button_opens_the_source(root, monkeypatch):
     first = executed_at(root)
-    time.sleep(1)
-    build(root, DIGITS)
-    assert executed_at(root) == first
-    build(root, Options(dataset="digits", again=("01-replay",)))
-    assert executed_at(root) != first
-
-
-def test_the_launch_button_opens_the_source_of_the_chapter(root, monkeypatch):
     assert "mybinder" not in site(root)[1]
     monkeypatch.setenv("LOWCAP_REPOSITORY", "https://github.com/ann/book")
     build(root, DIGITS)
+    assert executed_at(root) == first
     assert "https://mybinder.org/v2/gh/ann/book/main?urlpath=lab/tree/book/01-replay.ipynb" in site(root)[1]
+
+
+def test_a_chapter_is_executed_again_if_asked(root):
+    first = executed_at(root)
+    time.sleep(1)
+    build(root, Options(dataset="digits", again=("01-replay",)))
+    assert executed_at(root) != first
 
 
 @pytest.mark.parametrize(

@@ -1,14 +1,17 @@
 """The real chapters: the whole book at fast settings, and each chapter at settings of a reader's own."""
 
 import json
+import re
 
 import nbformat
 import pytest
 import toybook
 
 from lowcap import ledger, parameters
-from lowcap.book import source
-from lowcap.book.run import run
+from lowcap.book import gate, source
+from lowcap.book.execute import execute
+
+QUOTED = re.compile(r"{glue:text}`([a-z0-9_-]+)[:`]")  # from the same chapter
 
 ALTERED = {
     "01-replay": {"pairs": [[3, 8]], "widths": [3, 5], "seeds": [7], "steps": 12, "lr": 0.1, "grid_pair": [2, 7]},
@@ -124,11 +127,13 @@ def test_the_ledger_and_the_origin_of_the_numbers_are_on_their_pages(site):
 @pytest.mark.slow
 @pytest.mark.parametrize("chapter", ALTERED)
 def test_a_chapter_runs_at_a_readers_own_settings(chapter, tmp_path):
-    settings = parameters.FAST[chapter] | ALTERED[chapter]
-    altered = [f"{k}={v if isinstance(v, str) else json.dumps(v)}" for k, v in settings.items()]
-    run(toybook.REAL, chapter, ["dataset=digits", *altered], tmp_path)
-    made = nbformat.read(tmp_path / f"{chapter}.ipynb", as_version=4)
-    assert made.metadata["lowcap"]["parameters"].items() >= ALTERED[chapter].items()
+    settings = parameters.FAST[chapter] | ALTERED[chapter] | {"dataset": "digits"}
+    checked = parameters.validate(chapter, settings).model_dump(mode="json")
+    made = execute(toybook.REAL / "book" / f"{chapter}.ipynb", tmp_path, checked, "digits").notebook
+    gate.check_executed(chapter, made, injected=True)
+    outputs = [output for cell in made.cells for output in cell.get("outputs", [])]
+    recorded = {output.metadata["scrapbook"]["name"] for output in outputs if "scrapbook" in output.get("metadata", {})}
+    assert {key for cell in made.cells for key in QUOTED.findall(cell.source)} <= recorded
     assert not list(toybook.empty_tables(made))
     assert all(not claim["own"] for claim in ledger.verdicts(ledger.collect([made])))
 

@@ -213,7 +213,7 @@ def assert_agrees_with_the_reference(rows: pd.DataFrame) -> None:
         f1.columns.str.contains("train"), 4 / rows.n_train.to_numpy()[:, None], 4 / rows.n_test.to_numpy()[:, None]
     )
     assert (f1 < one_flip).all(axis=None)
-    assert (f1 > 1e-6).any(axis=1).sum() <= len(rows) / 55
+    assert (f1 > 1e-6).any(axis=1).sum() <= 1
 
 
 def test_fewer_widths_are_the_first_networks_of_the_same_stream() -> None:
@@ -222,7 +222,14 @@ def test_fewer_widths_are_the_first_networks_of_the_same_stream() -> None:
 
 
 @pytest.mark.mnist
-@pytest.mark.slow
+def test_the_narrow_networks_of_seed_0_agree_with_the_study() -> None:
+    rows = replay.run([0], widths=(2, 4), dataset="mnist")
+    assert len(rows) == 10
+    assert_agrees_with_the_reference(rows)
+
+
+@pytest.mark.mnist
+@pytest.mark.weekly  # a book on MNIST does not build either if they disagree: claim `replay-exact`
 def test_all_networks_of_seed_0_agree_with_the_study(tmp_path: Path) -> None:
     rows = replay.to_csv(tmp_path / "replay.csv", [0], dataset="mnist")
     assert len(rows) == 55
