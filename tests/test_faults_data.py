@@ -88,7 +88,7 @@ def test_a_download_that_is_cut_off_or_altered(small, lowcap, mirror, harm, told
     code, _, said = lowcap("data", "--dataset", "mnist")
     assert code == 1
     assert re.search(
-        rf"^lowcap: mnist is not in .* could not be downloaded \(.*{told}.*\); connect to the network", said
+        rf"(?m)^lowcap: mnist is not in .* could not be downloaded \(.*{told}.*\); connect to the network", said
     )
     assert [path.name for path in (small / "cache").iterdir()] == [".MNIST.lock"]
     mirror.harm = None
