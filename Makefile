@@ -6,19 +6,22 @@
 #   make book ALL=1             execute every chapter again; CHAPTER=02-capacity only that one; FAST=1 a quick look
 #   make book PDF=1             make the paper as a PDF too, _build/html/lowcap.pdf; needs Chromium or Chrome
 #   make test                   all tests; ARGS="-k parameters" for some of them; those of the JavaScript need node
-#   make lint                   style, format, types, notebooks without outputs; with npm the JavaScript too
+#   make lint                   style, format, types, notebooks without outputs; with npm the JavaScript and the workflows too
 #   make dist                   wheel and source archive in dist/, checked
 #   make archive                the last book with all that it was made from, as one file: dist/book.zip
 #   make audit                  known vulnerabilities of what is installed, and faults in the workflows
-#   make bench                  speed of the training core against others; JSON=PATH writes the figures down
+#   make lock                   after a change of requirements.txt: the check sums in .ci/requirements.lock
+#   make bench                  speed of the training core against others; JSON=PATH, README=PATH write it down
 #   make clean                  remove what was built; the environment and the data stay
 #
 # PYTHON names the Python to use: make book PYTHON=/opt/python3.12/bin/python3
 # On Linux without a GPU, this saves gigabytes of download:
 #   PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu make book
+# LOCKED=1 refuses packages other than those whose check sums are in .ci/requirements.lock (of all but torch).
 
 VENV := .venv
 BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --disable-pip-version-check
 READY := $(VENV)/.ready
 TOOLS := .tools/.ready
 PYTHON ?=
@@ -34,7 +37,7 @@ NO_NODE := elif [ -n "$$LOWCAP_REQUIRE_NODE" ]; then echo "node and npm are need
            else echo "The JavaScript was not checked: there is no node."; fi
 NODE_TOOLS := node_modules/.ready
 
-.PHONY: help setup book test lint dist archive audit bench clean
+.PHONY: help setup book test lint dist archive audit lock bench clean
 .DELETE_ON_ERROR:
 
 help:
@@ -66,10 +69,18 @@ archive: $(READY)
 
 audit: $(READY) $(TOOLS)
 	@.tools/bin/zizmor --offline .github/workflows
-	@.tools/bin/pip-audit --disable-pip --no-deps --requirement requirements.txt
+	@.tools/bin/pip-audit --strict --disable-pip --no-deps --requirement requirements.txt || { \
+	    echo "Either a package has a known vulnerability, or the list of them cannot be reached: see above." >&2; exit 1; }
+
+# Every file of every platform, so the lock holds wherever packages come from their registry or from a true copy of it. The two
+# packages that are left out have several builds (CPU, CUDA, the systems' own) under one version.
+lock: $(TOOLS)
+	@.tools/bin/uv pip compile --quiet --universal --no-deps --generate-hashes --no-annotate \
+	    --custom-compile-command 'make lock' --no-emit-package torch --no-emit-package torchvision \
+	    --python-version 3.11.5 --output-file .ci/requirements.lock requirements.txt
 
 bench: $(READY)
-	@$(BIN)/python -m benchmarks $(if $(JSON),--json '$(JSON)')
+	@$(BIN)/python -m benchmarks $(if $(JSON),--json '$(JSON)') $(if $(README),--readme '$(README)')
 
 clean:
 	rm -rf _build book/_generated .pytest_cache .mypy_cache .ruff_cache .hypothesis
@@ -89,8 +100,9 @@ $(READY): requirements.txt pyproject.toml
 	    exit 1; \
 	fi; \
 	[ -x $(BIN)/pip ] || "$$python" -m venv $(VENV) || exit 1; \
-	$(BIN)/python -m pip install --disable-pip-version-check -r requirements.txt && \
-	$(BIN)/python -m pip install --disable-pip-version-check --quiet --no-deps --no-build-isolation -e . && \
+	if [ -n "$(LOCKED)" ]; then $(PIP) --require-hashes --no-deps -r .ci/requirements.lock || exit 1; fi; \
+	$(PIP) -r requirements.txt && \
+	$(PIP) --quiet --no-deps --no-build-isolation -e . && \
 	touch $@ && echo "Set-up took $$(($$(date +%s) - start)) s."
 
 # What releases and audits need, and the book does not: kept apart, since their own requirements are many.

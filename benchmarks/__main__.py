@@ -9,6 +9,7 @@ import platform
 from importlib.metadata import version
 from pathlib import Path
 
+from benchmarks import readme
 from benchmarks.inside import measure_inside
 from benchmarks.measure import CASES, CORES, FEW, N_SEEDS, measure
 from benchmarks.prune import measure_pruning
@@ -80,6 +81,7 @@ def span(result: dict) -> str:
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--json", type=Path, metavar="PATH", help="also write everything measured to this file")
+    parser.add_argument("--readme", type=Path, metavar="PATH", help="put the table of speeds between this file's marks")
     parser.add_argument(
         "--fast", action="store_true", help="few networks, the bundled digits, one round: no speed test"
     )
@@ -98,6 +100,8 @@ def main(arguments: list[str] | None = None) -> None:
         print(f"\nThe targets are for MNIST; this was {dataset}.")
     if options.json:
         options.json.write_text(json.dumps(results, indent=2) + "\n")
+    if options.readme:
+        options.readme.write_text(readme.into(options.readme.read_text(), readme.as_markdown(results)))
 
 
 if __name__ == "__main__":

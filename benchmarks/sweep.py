@@ -31,6 +31,11 @@ from lowcap.tasks import resolve
 from lowcap.training import on_cores
 
 WIDTHS = (2, 4, 8, 16, 32, 64)  # of the sweep that is reckoned up: an even number of seeds fills a shard
+# Dask looks at what its workers run a hundred times a second, and has them hand freed memory back at once.
+CALM = {
+    "DASK_DISTRIBUTED__WORKER__PROFILE__ENABLED": "False",
+    "DASK_DISTRIBUTED__NANNY__PRE_SPAWN_ENVIRON__MALLOC_TRIM_THRESHOLD_": str(2**27),
+}
 TOY = ["dataset=digits", "pair=4-9", "width=1", "seed=0", "epochs=1"]
 WORKERS = 2
 PARTS = ("costs", "memory", "scaling", "full_shard")
@@ -61,7 +66,7 @@ def cluster(workers: int) -> Iterator[str]:
     """A Dask scheduler and so many workers as processes of their own, on loopback; the scheduler's address."""
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder, "scheduler.json")
-        common = {"cwd": folder, "stderr": subprocess.DEVNULL, "stdout": subprocess.DEVNULL}
+        common = {"cwd": folder, "env": os.environ | CALM, "stderr": subprocess.DEVNULL, "stdout": subprocess.DEVNULL}
         where = ["--scheduler-file", str(file), "--no-dashboard"]
         dask = [sys.executable, "-m", "dask"]
         local = ["--host", "127.0.0.1"]

@@ -1,6 +1,6 @@
 """How a judged claim looks: a box of HTML whose style is in the book's style sheet, and the same as plain text."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from html import escape
 from typing import Any
@@ -63,10 +63,29 @@ def as_text(verdict: Verdict) -> str:
 
 def show(data: Mapping[str, str], metadata: Mapping[str, Any] | None = None) -> None:
     """Display a bundle of MIME type to text in the running notebook; do nothing where there is none."""
+    if _notebook() is not None:
+        from IPython.display import display
+
+        display(dict(data), metadata=dict(metadata or {}), raw=True)
+
+
+def after_each_cell(work: Callable[..., None]) -> None:
+    """Have the running notebook call `work` after this cell and all later ones; do nothing where there is none."""
+    if (notebook := _notebook()) is not None:
+        notebook.events.register("post_run_cell", work)  # a second time changes nothing
+
+
+def _notebook() -> Any:
     try:
         from IPython import get_ipython
-        from IPython.display import display
     except ImportError:
-        return
-    if get_ipython() is not None:
-        display(dict(data), metadata=dict(metadata or {}), raw=True)
+        return None
+    return get_ipython()
+
+
+def numbers_line(numbers: Mapping[str, str]) -> dict[str, str]:
+    """Recorded numbers, key to formatted value, as one small line: a bundle for `show`."""
+    said = "Numbers that the text calls by name:"
+    items = " · ".join(f"<code>{escape(key)}</code> {escape(text)}" for key, text in numbers.items())
+    plain = ", ".join(f"{key} = {text}" for key, text in numbers.items())
+    return {"text/html": f"<small>{said} {items}</small>", "text/plain": f"{said} {plain}"}

@@ -11,12 +11,12 @@ from dataclasses import asdict, dataclass, field
 from difflib import get_close_matches
 from typing import Any
 
-from lowcap.claimbox import Verdict, as_html, as_text, show
+from lowcap.claimbox import Verdict, after_each_cell, as_html, as_text, numbers_line, show
 from lowcap.errors import UserError
 from lowcap.ledger import Claim, catalogue, check_expected, collect, ledger_table, verdicts
 
 __all__ = ["Claim", "Verdict", "begin", "catalogue", "check_expected", "collect", "dataset", "judge", "ledger_table",
-           "record", "verdicts"]  # fmt: skip
+           "record", "verdicts", "word"]  # fmt: skip
 
 GLUE = "application/papermill.record/"  # the prefix under which myst-nb looks for what the text quotes
 
@@ -29,6 +29,7 @@ class Run:
     changed: list[str] = field(default_factory=list)
     dataset: str = ""
     numbers: dict[str, tuple[float | str, str]] = field(default_factory=dict)
+    told: int = 0  # how many of the numbers a reader of the bare notebook has been told
 
     @property
     def own(self) -> bool:
@@ -46,6 +47,7 @@ def begin(chapter: str, changed: Sequence[str] = (), dataset: str = "auto") -> N
     _run = Run(chapter, list(changed), _resolve(dataset))
     details = {"chapter": chapter, "changed": _run.changed, "dataset": _run.dataset, "own": _run.own}
     _glue("lowcap.run", chapter, {"run": details})
+    after_each_cell(_tell)
 
 
 def record(key: str, value: Any, fmt: str | None = None) -> None:
@@ -86,7 +88,7 @@ def judge(
         )
     labels = numbers if isinstance(numbers, Mapping) else {key.replace("_", " "): key for key in numbers}
     shown = {label: _recorded(key) for label, key in labels.items()}
-    verdict = Verdict(claim, _word(holds, in_part), shown, _run.own, _run.changed, _run.dataset)
+    verdict = Verdict(claim, word(holds, in_part), shown, _run.own, _run.changed, _run.dataset)
     details = asdict(verdict)
     bundle = {"text/html": as_html(verdict), "text/plain": as_text(verdict)}
     show(bundle, {"lowcap": {"claim": details.pop("claim") | details}})
@@ -101,6 +103,18 @@ def _glue(name: str, text: str, details: Mapping[str, Any]) -> None:
     show({f"{GLUE}text/plain": repr(text)}, {"scrapbook": {"name": name, "mime_prefix": GLUE}, "lowcap": dict(details)})
 
 
+def _tell(*_: Any) -> None:
+    """Below a cell, the numbers that it recorded: outside the pages, a notebook shows `{glue:text}` as a bare key.
+
+    myst-nb takes what is marked as a number for the text out of the page, and so this too.
+    """
+    fresh = {key: text for key, (_, text) in list(_run.numbers.items())[_run.told :]}
+    _run.told = len(_run.numbers)
+    if fresh:
+        name = f"lowcap.told.{_run.told}"
+        show(numbers_line(fresh), {"scrapbook": {"name": name, "mime_prefix": GLUE}})
+
+
 def dataset() -> str:
     """The dataset of the run, resolved; empty before `begin`."""
     return _run.dataset
@@ -112,7 +126,8 @@ def _resolve(dataset: str) -> str:
     return tasks.resolve(dataset)
 
 
-def _word(holds: bool | None, in_part: bool) -> str:
+def word(holds: bool | None, in_part: bool) -> str:
+    """The verdict in words, as `judge` takes it from its arguments."""
     if holds is None:
         return "not tested here"
     return "holds" if holds else "holds in part" if in_part else "does not hold"

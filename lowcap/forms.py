@@ -200,6 +200,7 @@ def ledger(sources: Sequence[str], verdicts: Sequence[str]) -> str:
     data = '<a href="../results.json">Download all claims and numbers</a>'
     return c.form(
         c.row("x-filters", search, select("source", "source", sources), select("verdict", "verdict", verdicts)),
+        c.toggle("open", "Criteria and numbers of all"),
         c.part("count", "p", class_="x-title"),
         c.tag("p", data, class_="x-title"),
     )

@@ -1,6 +1,7 @@
 """The claims of the book: what `claims.toml` says of them, what executed notebooks found, and where the two differ."""
 
 import tomllib
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -99,9 +100,21 @@ def ledger_table(found: Iterable[Mapping[str, Any]]) -> str:
         rows.append("| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in cells) + " |")
     sources = sorted({claim["source"].split(",")[0] for claim in judged})
     form = forms.ledger(sources, [verdict for verdict in MARKS if verdict in {claim["verdict"] for claim in judged}])
-    data = '{"key": "ledger", "starts": {"text": "", "source": "", "verdict": ""}}'
+    data = '{"key": "ledger", "starts": {"text": "", "source": "", "verdict": "", "open": false}}'
     start = f'<claim-ledger class="explorable"><script type="application/json">{data}</script>{form}'
     return "\n".join([_raw(start), "", *rows, "", _raw("</claim-ledger>")])
+
+
+def score_table(found: Iterable[Mapping[str, Any]]) -> str:
+    """A MyST table of how many of the judged claims among `found` came out how, a row per source and one for all."""
+    judged = [(claim["source"].split(",")[0], claim["verdict"]) for claim in verdicts(found)]
+    shown = [verdict for verdict in MARKS if verdict in {verdict for _, verdict in judged}]
+    rows = [f"| Claims of | {' | '.join(f'{MARKS[v]} {v}' for v in shown)} |", "|---" + "|--:" * len(shown) + "|"]
+    for source in [*(source for source, _ in Counter(source for source, _ in judged).most_common()), None]:
+        mine = [verdict for name, verdict in judged if source in (name, None)]
+        counts = [mine.count(verdict) or "" for verdict in shown]
+        rows.append(f"| {source or '**all**'} | {' | '.join(map(str, counts))} |")
+    return "\n".join([*rows, ""])
 
 
 def _sentence(claim: Mapping[str, Any]) -> str:

@@ -25,8 +25,8 @@ __all__ = ["FAST", "cell", "changed", "check", "check_classes", "parse_assignmen
            "validate"]  # fmt: skip
 
 ADVICE = (
-    "Numbers, figures, tables and verdicts below are those of this run. The words between them were written for the "
-    "book's own run: where they say more than the numbers do, believe the numbers."
+    "Numbers, figures, tables and verdicts below are those of this run. The words between them, and the descriptions "
+    "of figures, were written for the book's own run: where they say more than the numbers do, believe the numbers."
 )
 INJECTED = "# Parameters"  # the first line of the cell that papermill injects
 

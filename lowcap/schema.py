@@ -414,10 +414,44 @@ class Descent(Parameters):
     patch_lr: float = _field(0.007, "learning rate of Adam there", (1e-6, 1.0), "per step")
 
 
+class HeldUp(Parameters):
+    """Chapter 11: what held up."""
+
+    dataset: Dataset = _field("auto", "where the images come from; auto takes MNIST if it is there")
+    pairs: Pairs = _field(FIVE_PAIRS, "the pairs of the study", unit="classes", cost=_LINEAR)
+    n_pairs: int = _field(45, "how many of the 45 pairs, the five of the study first", (1, 45), "pairs", _LINEAR)
+    widths: Widths = _field([1, 2, 4, 8, 24, 64], "hidden widths", unit="units", cost=_LINEAR)
+    width: int = _field(24, "the width of pruned networks, and of those that noise is put before", (1, 1024), "units",
+                        _LINEAR)  # fmt: skip
+    other_width: int = _field(64, "another one, for the same", (1, 1024), "units", _LINEAR)
+    n_seeds: int = _field(3, "networks per pair and width", (2, 100), "networks", _LINEAR)
+    epochs: int = _field(20, "passes over the training images with SGD (more where they are few)", (1, 500), "epochs",
+                         _LINEAR)  # fmt: skip
+    adam_epochs: int = _field(10, "the same, with Adam", (1, 500), "epochs", _LINEAR)
+    seeds: Seeds = _field([0, 42, 78], "seeds of the study, one replica each", cost=_LINEAR)
+    traced_widths: Widths = _field([256, 64], "hidden widths of traced networks", unit="units", cost=_LINEAR)
+    traced_epochs: int = _field(6, "passes over the training images of all ten classes", (1, 500), "epochs", _LINEAR)
+    pair: Pair = _field([4, 9], "the pair of the maps, of noise and of random features", unit="classes")
+    map_width: int = _field(48, "width of the study's networks whose maps are drawn", (1, 1024), "units", _LINEAR)
+    n_images: int = _field(200, "test images that are explained, at most", (20, 10000), "images", _LINEAR)
+    n_splits: int = _field(5, "splits into training and validation images, for noise", (1, 50), "splits", _LINEAR)
+    n_starts: int = _field(4, "networks per width and split, for noise", (2, 100), "networks", _LINEAR)
+    n_closed: int = _field(400, "training images of random features", (40, 2000), "images", "its cube")
+    reach: int = _field(17, "widest random features, in multiples of the images", (4, 32), "times", _LINEAR)
+    n_draws: int = _field(5, "draws of images, wrong labels and random features", (1, 100), "draws", _LINEAR)
+
+    @field_validator("other_width")
+    @classmethod
+    def _another_width(cls, other_width: int, info: ValidationInfo) -> int:
+        if other_width == info.data.get("width"):
+            raise ValueError("that is `width` too; name two different widths")
+        return other_width
+
+
 SCHEMAS: dict[str, type[Parameters]] = {"01-replay": Replay, "02-capacity": Capacity, "03-magnitude": Magnitude,
                                         "04-threshold": Threshold, "05-tracing": Tracing, "06-geometry": Geometry,
                                         "07-saliency": Saliency, "08-robustness": Robustness, "09-tickets": Tickets,
-                                        "10-descent": Descent}  # fmt: skip
+                                        "10-descent": Descent, "11-held-up": HeldUp}  # fmt: skip
 
 # Small enough to try a whole chapter in seconds, on the bundled digits; the numbers it gives mean nothing.
 FAST: dict[str, dict[str, Any]] = {
@@ -447,4 +481,8 @@ FAST: dict[str, dict[str, Any]] = {
                    "trained_seeds": 1, "epochs": 20, "sizes": [50, 100], "sample_width": 4,
                    "kernel_widths": [4, 16], "kernel_seeds": 2, "n_kernel": 60, "steps": 20, "patch_widths": [4, 8],
                    "n_patch": 100, "patch_seeds": 1, "patch_epochs": 2},
+    "11-held-up": {"pairs": [[0, 1], [4, 9]], "n_pairs": 6, "widths": [1, 4, 16], "width": 4, "other_width": 16,
+                   "n_seeds": 2, "epochs": 4, "adam_epochs": 3, "seeds": [0, 42], "traced_widths": [24, 12],
+                   "traced_epochs": 2, "map_width": 8, "n_images": 40, "n_splits": 2, "n_starts": 2, "n_closed": 60,
+                   "reach": 8, "n_draws": 2},
 }  # fmt: skip

@@ -1,6 +1,7 @@
 """The benchmarks: rivals train the very networks that ours trains, and a fast run measures everyone."""
 
 import json
+import re
 from pathlib import Path
 from types import ModuleType
 
@@ -62,7 +63,9 @@ def test_a_fast_run_measures_everyone_and_writes_it_down(
     bench: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
     threads = torch.get_num_threads()
-    bench.main(["--fast", "--json", str(tmp_path / "speed.json")])
+    page = tmp_path / "README.md"
+    page.write_text("Before\n<!-- bench:start -->\nold\n<!-- bench:end -->\nAfter\n")
+    bench.main(["--fast", "--json", str(tmp_path / "speed.json"), "--readme", str(page)])
     found = json.loads((tmp_path / "speed.json").read_text())
     assert torch.get_num_threads() == threads
     assert {"cpu", "cores", "python", "torch", "numpy", "scikit-learn"} <= found["machine"].keys()
@@ -95,6 +98,26 @@ def test_a_fast_run_measures_everyone_and_writes_it_down(
     assert "pruning 22 networks to 20 levels" in printed
     assert all(rival["name"] in printed for rival in binary["rivals"])
     assert "The targets are for MNIST; this was digits." in printed
+
+    head, table, tail = re.split(r"<!-- bench:\w+ -->\n", page.read_text())
+    assert (head, tail) == ("Before\n", "After\n")
+    rows = [line.split(" | ") for line in table.splitlines() if line.startswith("| ")][1:]
+    assert [row[1:3] for row in rows] == [
+        [f"{rival['ms']:.2f}", f"{case['ours_ms']:.2f}"] for case in found["cases"] for rival in case["rivals"]
+    ]
+    assert "digits, " in table
+    assert f"a share of {binary['product']['share']['median']:.2f} " in table
+
+
+def test_the_readme_has_the_table_as_the_benchmarks_write_it(bench: ModuleType) -> None:
+    text = (ROOT / "README.md").read_text()
+    table = text.split(bench.readme.START)[1].split(bench.readme.END)[0].strip().splitlines()
+    names = [line.split(" | ")[0].removeprefix("| ") for line in table if line.startswith("| ")]
+    cases = {"4-9": 5, "4-9, widths up to 8": 1, "10 classes": 1}
+    assert [name.split("; ")[-1] for name in names[1:]] == [case for case, n in cases.items() for _ in range(n)]
+    assert bench.readme.HEAD in "\n".join(table)
+    with pytest.raises(ValueError, match="must hold the lines"):
+        bench.readme.into("no marks", "new")
 
 
 def test_no_rounds_are_refused(bench: ModuleType, capsys: pytest.CaptureFixture) -> None:

@@ -6,11 +6,13 @@ Minutes long, so only with LOWCAP_WEEKLY=1. LOWCAP_BINDER_ENV names an environme
 import json
 import os
 import re
+import shutil
 import socket
 import subprocess
 import sys
 import time
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from urllib.request import urlopen
 
@@ -54,8 +56,9 @@ def environment(checkout, tmp_path_factory):
     with suppress(OSError):
         wanted.write_text(_reachable(wanted.read_text()))
     subprocess.run([place / "bin" / "pip", "install", "--quiet", "-r", wanted], check=True)
-    clean = {key: os.environ[key] for key in ("HOME", "LANG", "LOWCAP_DATA") if key in os.environ}
+    clean = {key: os.environ[key] for key in ("LANG", "LOWCAP_DATA") if key in os.environ}
     clean |= {"PATH": f"{place / 'bin'}:{os.environ['PATH']}", "OMP_NUM_THREADS": "1", "VIRTUAL_ENV": str(place)}
+    clean |= {"HOME": str(tmp_path_factory.mktemp("home"))}  # where JupyterLab keeps settings, and which tabs were open
     subprocess.run(["bash", ".binder/postBuild"], cwd=checkout, env=clean, check=True)
     return clean
 
@@ -69,14 +72,26 @@ def _reachable(text):
     return text
 
 
+@dataclass(frozen=True)
+class Lab:
+    """A JupyterLab server: its address, the folder that it serves, and its home."""
+
+    address: str
+    folder: Path
+    home: Path
+
+    def notebook(self, name):
+        return self.folder / "book" / f"{name}.ipynb"
+
+
 @contextmanager
 def jupyter(folder, environment):
-    """The address of a JupyterLab server on `folder`, started as Binder starts it."""
+    """A JupyterLab server on `folder`, started as Binder starts it."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     command = ["jupyter", "lab", "--no-browser", "--allow-root", "--ip=127.0.0.1", f"--port={port}",
-               "--IdentityProvider.token=t", "--LabApp.news_url=None"]  # fmt: skip
+               "--IdentityProvider.token=t"]  # fmt: skip
     with (folder / "server.log").open("w") as log:
         server = subprocess.Popen(command, cwd=folder, env=environment, stdout=log, stderr=log)
     try:
@@ -85,7 +100,7 @@ def jupyter(folder, environment):
                 urlopen(f"http://127.0.0.1:{port}/api?{TOKEN}").close()
                 break
             time.sleep(0.5)
-        yield f"http://127.0.0.1:{port}/"
+        yield Lab(f"http://127.0.0.1:{port}/", folder, Path(environment["HOME"]))
     finally:
         server.terminate()
         server.wait(30)
@@ -97,42 +112,55 @@ def lab(checkout, environment):
         new_notebook(cells=[new_markdown_cell("# One explorable"), new_code_cell(DRAW)], metadata=KERNEL),
         checkout / "book" / "explorable.ipynb",
     )
-    with jupyter(checkout, environment) as address:
-        yield address
+    with jupyter(checkout, environment) as server:
+        yield server
 
 
 @contextmanager
 def opened(browser, lab, name):  # noqa: F811
-    """A tab on the chapter, at the path to which the launch button leads; told what the console complains of."""
+    """A tab on the notebook, at the path to which the launch button leads, once its kernel is ready."""
+    shutil.rmtree(lab.home / ".jupyter" / "lab" / "workspaces", ignore_errors=True)  # else it opens earlier tabs too
     with browser.new_context(viewport={"width": 1400, "height": 1000}) as context:
         tab, errors = context.new_page(), []
+        tab.set_default_timeout(2 * MINUTES)
         tab.on("pageerror", lambda error: errors.append(str(error)))
-        tab.goto(f"{lab}lab/tree/book/{name}.ipynb?{TOKEN}", timeout=2 * MINUTES)
-        tab.locator(".jp-NotebookPanel:visible h1").first.wait_for(timeout=2 * MINUTES)
+        tab.goto(f"{lab.address}lab/tree/book/{name}.ipynb?{TOKEN}")
+        tab.locator(".jp-NotebookPanel h1").first.wait_for()
+        tab.locator(".jp-NotebookPanel [data-status=idle]").first.wait_for()
         tab.errors = errors
         yield tab
 
 
 def run_all(tab, path):
-    """Run > Run All Cells; the saved notebook once every cell has run, or one has raised."""
-    before = path.read_text()
+    """Run > Run All Cells; the saved notebook once every cell has run anew, or one has raised."""
+    before = max(counts(path), default=0)
     tab.locator(".lm-MenuBar-itemLabel", has_text=re.compile("^Run$")).click()
     tab.locator(".lm-Menu-itemLabel", has_text=re.compile("^Run All Cells$")).click()
-    tab.locator(".jp-NotebookPanel:visible [data-status=busy]").first.wait_for(timeout=MINUTES)
-    tab.locator(".jp-NotebookPanel:visible [data-status=idle]").first.wait_for(timeout=10 * MINUTES)
-    tab.locator(".jp-NotebookPanel:visible").first.press("Control+s")
-    for _ in range(100):
-        if path.read_text() != before:
+    end = time.monotonic() + 10 * MINUTES / 1000
+    while time.monotonic() < end:
+        tab.wait_for_timeout(1000)
+        tab.keyboard.press("Control+s")
+        done, saved = counts(path), nbformat.read(path, as_version=4)
+        if len(done) == len(code(saved)) and min(done) > before:
             break
-        tab.wait_for_timeout(100)
+        if any(output.output_type == "error" for cell in code(saved) for output in cell.outputs):
+            break
     return nbformat.read(path, as_version=4)
+
+
+def code(notebook):
+    return [cell for cell in notebook.cells if cell.cell_type == "code" and cell.source]
+
+
+def counts(path):
+    """The execution counts of the saved notebook's cells, of those that have run."""
+    return [cell.execution_count for cell in code(nbformat.read(path, as_version=4)) if cell.execution_count]
 
 
 def problems(notebook):
     """Cells that did not run, raised, or wrote to stderr."""
-    cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
-    lost = [cell.id for cell in cells if not cell.execution_count]
-    outputs = [output for cell in cells for output in cell.outputs]
+    lost = [cell.id for cell in code(notebook) if not cell.execution_count]
+    outputs = [output for cell in code(notebook) for output in cell.outputs]
     return lost + [str(o) for o in outputs if o.output_type == "error" or o.get("name") == "stderr"]
 
 
@@ -151,20 +179,21 @@ def test_the_reader_of_myst_fits_this_jupyterlab(environment):
 @pytest.mark.parametrize("name", CHAPTERS)
 def test_every_chapter_opens_and_its_markup_is_read(browser, lab, name):  # noqa: F811
     with opened(browser, lab, name) as tab:
-        tab.locator("aside", has_text="You can change").first.wait_for(timeout=MINUTES)
-        shown = tab.locator(".jp-NotebookPanel:visible").inner_text()
-        assert "```{" not in shown
-        assert not tab.locator(".jp-Dialog").count()
+        tab.locator("aside", has_text="You can change").first.wait_for()
+        tab.locator("h2", has_text="Things to try").first.wait_for(state="attached")
+        tab.wait_for_function("() => !document.querySelector('.jp-NotebookPanel').innerText.includes('```{')")
+        assert not tab.locator(".jp-Dialog, .jp-toast-message").count()
         assert tab.errors == []
 
 
-def test_the_first_chapter_runs_and_runs_again_with_a_changed_parameter(browser, checkout, lab):  # noqa: F811
-    path = checkout / "book" / "01-replay.ipynb"
+def test_the_first_chapter_runs_and_runs_again_with_a_changed_parameter(browser, lab):  # noqa: F811
+    path = lab.notebook("01-replay")
     with opened(browser, lab, "01-replay") as tab:
         change(tab, "dataset: str", 'dataset: str = "digits"')
         first = run_all(tab, path)
         assert problems(first) == []
         assert told(first) == ["dataset"]
+        tab.locator("small", has_text="Numbers that the text calls by name").first.wait_for()
         change(tab, "steps: int", "steps: int = 50")
         second = run_all(tab, path)
         assert problems(second) == []
@@ -173,30 +202,31 @@ def test_the_first_chapter_runs_and_runs_again_with_a_changed_parameter(browser,
 
 def change(tab, start, line):
     """Type another line over the one that starts so."""
-    found = tab.locator(".jp-NotebookPanel:visible .cm-line", has_text=re.compile(f"^{re.escape(start)}")).first
+    lines = tab.locator(".jp-NotebookPanel .cm-line")
+    found = lines.filter(has_text=re.compile(f"^{re.escape(start)}")).first
     found.scroll_into_view_if_needed()
     found.click()
     tab.keyboard.press("Home")
     tab.keyboard.press("Shift+End")
     tab.keyboard.insert_text(line)
+    lines.filter(has_text=re.compile(f"^{re.escape(line)}$")).first.wait_for()
 
 
 def told(notebook):
     """Which parameters the notebook says it was run with, other than the book's own."""
-    texts = [o.data["text/plain"] for c in notebook.cells if c.cell_type == "code" for o in c.outputs if "data" in o]
-    (note,) = [text for text in texts if text.startswith("This run differs")]
-    return sorted(line.split(":")[0] for line in note.splitlines()[1:])
+    outputs = [output.get("data", {}) for cell in code(notebook) for output in cell.outputs]
+    (note,) = [data["text/plain"] for data in outputs if data.get("text/plain", "").startswith("This run differs")]
+    return sorted(re.findall(r"(?m)^(\w+): ", note))
 
 
-def test_an_explorable_works_in_jupyterlab(browser, checkout, lab):  # noqa: F811
+def test_an_explorable_works_in_jupyterlab(browser, lab):  # noqa: F811
     with opened(browser, lab, "explorable") as tab:
-        assert problems(run_all(tab, checkout / "book" / "explorable.ipynb")) == []
+        assert problems(run_all(tab, lab.notebook("explorable"))) == []
         element = tab.locator("draw-digit")
-        element.and_(tab.locator(".x-live")).wait_for(timeout=MINUTES)
+        element.and_(tab.locator(".x-live")).wait_for()
         before = element.inner_text()
         element.get_by_role("button").first.click()
-        tab.wait_for_timeout(500)
-        assert element.inner_text() != before
+        tab.wait_for_function("text => document.querySelector('draw-digit').innerText !== text", arg=before)
         assert tab.errors == []
 
 

@@ -34,8 +34,9 @@ claims.judge("replay-exact", True, numbers=["compared"])
 def root(tmp_path_factory):
     """A book with a figure, a number and a judged claim, built once; tests leave it as it was."""
     root = toybook.make(tmp_path_factory.mktemp("archive") / "book", toybook.figure_cell("fig-replay"), JUDGED)
+    (root / ".ci").mkdir()
     for name in module.BESIDE:
-        shutil.copy(ROOT / name, root)
+        shutil.copy(ROOT / name, root / name)
     build(root, Options(dataset="digits"))
     return root
 
@@ -63,7 +64,7 @@ def test_all_that_belongs_to_the_book_is_in_the_archive(root, unpacked):
     pages = {f"site/{p.relative_to(site).as_posix()}" for p in site.rglob("*") if p.is_file()}
     inside = {p.relative_to(unpacked).as_posix() for p in unpacked.rglob("*") if p.is_file()}
     beside = {"notebooks/01-replay.ipynb", "results.json", "provenance.json", "ro-crate-metadata.json", "SHA256SUMS"}
-    assert inside == pages | beside | set(module.BESIDE)
+    assert inside == pages | beside | {Path(name).name for name in module.BESIDE}
     executed = nbformat.read(unpacked / "notebooks/01-replay.ipynb", as_version=4)
     assert [cell.execution_count for cell in executed.cells if cell.cell_type == "code"] == [1, 2]
 

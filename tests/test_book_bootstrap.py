@@ -109,24 +109,31 @@ def test_the_wheel_holds_what_the_package_reads(wheel, tmp_path):
     assert made == {path.relative_to(ROOT).as_posix() for path in (ROOT / "lowcap").rglob("*.py")}
 
 
+@pytest.fixture(scope="module")
+def bare(tmp_path_factory):
+    """Process environment with a Python that has a kernel and nothing of ours; `pip` keeps to the book's versions.
+
+    (With the newest of everything, `.ci/weekly latest` installs the package.)
+    """
+    place = tmp_path_factory.mktemp("bare") / "env"
+    subprocess.run([sys.executable, "-m", "venv", place], check=True)
+    clean = {key: value for key, value in os.environ.items() if key in ("HOME", "LANG") or key.startswith("PIP_")}
+    clean |= {"PATH": f"{place / 'bin'}:{os.environ['PATH']}", "OMP_NUM_THREADS": "1"}
+    clean |= {"PIP_CONSTRAINT": str(ROOT / "requirements.txt")}
+    subprocess.run([place / "bin" / "pip", "install", "--quiet", "ipykernel", "nbclient"], check=True, env=clean)
+    return clean
+
+
 @pytest.mark.weekly
 @pytest.mark.parametrize("name", ["01-replay", "02-capacity"])
-def test_a_chapter_runs_in_an_empty_folder_and_a_fresh_environment(wheel, tmp_path, name):
+def test_a_chapter_runs_in_an_empty_folder_and_installs_what_it_needs(wheel, bare, tmp_path, name):
     source = nbformat.read(ROOT / "book" / f"{name}.ipynb", as_version=4)
     first = next(i for i, c in enumerate(source.cells) if "parameters" in c.metadata.get("tags", []))
     values = {"dataset": "digits"} | parameters.FAST[name]
     source.cells.insert(first + 1, new_code_cell("\n".join(f"{key} = {value!r}" for key, value in values.items())))
-    folder = tmp_path / "downloads"
-    folder.mkdir()
-    nbformat.write(bootstrap.add(source, None, "9.9"), folder / "chapter.ipynb")
-    shutil.copy(wheel, folder)
-    python = tmp_path / "env" / "bin" / "python"
-    clean = {"PATH": f"{python.parent}:{os.environ['PATH']}", "HOME": str(tmp_path), "OMP_NUM_THREADS": "1"}
-    subprocess.run([sys.executable, "-m", "venv", tmp_path / "env"], check=True)
-    pip = [python, "-m", "pip", "install", "--quiet"]
-    subprocess.run([*pip, "ipykernel", "nbclient"], check=True)
-    subprocess.run(
-        [python.with_name("jupyter-execute"), "--inplace", "chapter.ipynb"], cwd=folder, env=clean, check=True
-    )
-    done = nbformat.read(folder / "chapter.ipynb", as_version=4)
+    nbformat.write(bootstrap.add(source, None, "9.9"), tmp_path / "chapter.ipynb")
+    shutil.copy(wheel, tmp_path)
+    subprocess.run(["jupyter-execute", "--inplace", "chapter.ipynb"], cwd=tmp_path, env=bare, check=True)
+    done = nbformat.read(tmp_path / "chapter.ipynb", as_version=4)
     assert all(cell.execution_count for cell in done.cells if cell.cell_type == "code")
+    assert {path.name for path in tmp_path.iterdir()} == {"chapter.ipynb", Path(wheel).name}

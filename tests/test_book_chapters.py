@@ -56,6 +56,19 @@ ALTERED = {
         "n_pairs": 2,
         "sparsities": [0.6],
     },
+    "11-held-up": {
+        "pair": [3, 8],
+        "pairs": [[3, 8]],
+        "n_pairs": 2,
+        "widths": [2, 3],
+        "width": 3,
+        "other_width": 5,
+        "seeds": [7],
+        "traced_widths": [9],
+        "n_splits": 1,
+        "reach": 4,
+        "n_draws": 1,
+    },
     "09-tickets": {
         "pair": [3, 8],
         "widths": [5],
@@ -102,8 +115,9 @@ def test_every_page_says_that_it_does_not_show_the_books_own_numbers(site):
 
 
 def test_the_ledger_and_the_origin_of_the_numbers_are_on_their_pages(site):
-    index, status = (site / "book" / "index.html").read_text(), (site / "book" / "status.html").read_text()
-    assert all(claim.sentence[:30] in index for claim in ledger.catalogue().values())
+    index, last, status = ((site / "book" / f"{n}.html").read_text() for n in ("index", "11-held-up", "status"))
+    assert all(claim.criterion[:30] in last for claim in ledger.catalogue().values())
+    assert all(claim.source.split(",")[0] in index for claim in ledger.catalogue().values())
     assert all(name in status for name in source.load(toybook.REAL).chapters)
 
 
@@ -115,4 +129,13 @@ def test_a_chapter_runs_at_a_readers_own_settings(chapter, tmp_path):
     run(toybook.REAL, chapter, ["dataset=digits", *altered], tmp_path)
     made = nbformat.read(tmp_path / f"{chapter}.ipynb", as_version=4)
     assert made.metadata["lowcap"]["parameters"].items() >= ALTERED[chapter].items()
+    assert not list(toybook.empty_tables(made))
     assert all(not claim["own"] for claim in ledger.verdicts(ledger.collect([made])))
+
+
+@pytest.mark.parametrize("chapter", sorted(ALTERED)[:10])  # the last one sums up what the others found
+def test_what_is_said_in_words_is_said_of_the_books_own_run_and_there_are_asides(chapter):
+    cells = nbformat.read(toybook.REAL / "book" / f"{chapter}.ipynb", as_version=4).cells
+    prose = "\n\n".join(cell.source for cell in cells if cell.cell_type == "markdown")
+    assert "## Verdict\n\nWhat the book's own run shows:\n\n- " in prose
+    assert prose.count("```{margin}") >= 3

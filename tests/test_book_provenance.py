@@ -1,6 +1,7 @@
-"""The cache key covers all that a chapter depends on; the commit is the checkout's."""
+"""What numbers rest on: the cache key covers what a chapter depends on; commit, repetitions and machine are told."""
 
 import subprocess
+from collections import Counter
 
 import pytest
 import toybook
@@ -68,3 +69,17 @@ def test_the_commit_and_local_changes_are_told(chapter):
     assert provenance.remote_of(root) is None
     git(root, "remote", "add", "origin", "git@github.com:ann/book.git")
     assert provenance.remote_of(root) == "git@github.com:ann/book.git"
+
+
+def test_repetitions_time_memory_and_machine_of_each_chapter_are_told():
+    machine = {"processor": "Abacus", "cores": 2, "memory_gib": 1, "system": "Wood"}
+    entry = {"parameters": {"n_seeds": 3, "seeds": [0, 42], "lr": 0.1}, "seconds": 61.2, "peak_mib": 1536}
+    chapters = {"01-a": entry | {"machine": machine}, "02-b": entry | {"parameters": {}}}
+    lines = provenance.evidence(chapters, Counter({"01-a": 2})).splitlines()
+    assert lines[2:4] == [
+        "| [](01-a.ipynb) | 2 | `n_seeds` 3, `seeds` 2 | 61 s | 1.5 GiB |",
+        "| [](02-b.ipynb) | 0 |  | 61 s | 1.5 GiB |",
+    ]
+    assert lines[5] == "Together the chapters ran for 2 minutes on 2 cores of Abacus with 1 GiB of memory under Wood."
+    assert set(provenance.machine()) == set(machine)
+    assert provenance.machine()["cores"] >= 1

@@ -9,6 +9,7 @@ import numpy as np
 import papermill
 import pytest
 import torch
+from myst_nb.ext.glue import extract_glue_data_cell
 
 from lowcap import claims, ledger, parameters
 from lowcap.claimbox import Verdict, as_html, as_text
@@ -261,6 +262,18 @@ def test_the_ledger_has_a_row_for_each_judged_claim() -> None:
     assert '<option value="Fig. 1 | 2">' in rows
 
 
+def test_the_score_counts_verdicts_by_source() -> None:
+    judged = [("Kumar (2025), Fig. 4", "holds"), ("This book", "holds"), ("Kumar (2025), abstract", "does not hold")]
+    found = [{"claim": {"source": source, "verdict": verdict}} for source, verdict in judged]
+    assert ledger.score_table(found).splitlines() == [
+        "| Claims of | ✓ holds | ✗ does not hold |",
+        "|---|--:|--:|",
+        "| Kumar (2025) | 1 | 1 |",
+        "| This book | 1 |  |",
+        "| **all** | 2 | 1 |",
+    ]
+
+
 def test_a_real_kernel_leaves_numbers_and_verdicts_in_the_notebook(tmp_path: Path) -> None:
     sources = [
         'dataset: str = "digits"\nfrom lowcap import claims\nclaims.begin("02-capacity", ["lr"], dataset)',
@@ -275,3 +288,25 @@ def test_a_real_kernel_leaves_numbers_and_verdicts_in_the_notebook(tmp_path: Pat
     assert number == {"chapter": "02-capacity", "key": "f1", "value": 0.5, "text": "0.500"}
     assert judged["claim"]["verdict"] == "not tested here"
     assert judged["claim"]["numbers"] == {"f1": "0.500"}
+
+
+def test_a_bare_notebook_tells_below_each_cell_what_it_recorded_and_a_page_does_not(tmp_path: Path) -> None:
+    """`{glue:text}` shows as its key in JupyterLab; myst-nb leaves out of the page what is marked as a number."""
+    cells = [
+        "from lowcap import claims\nclaims.begin('01-replay', [], 'digits')",
+        "claims.record('f1', 0.98765)\nclaims.record('pair', '<4-9>')",
+        "claims.begin('01-replay', [], 'digits')\nclaims.record('f1', 0.5)\n1",
+        "claims.record('f1', 0.5)",
+    ]
+    made = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
+    nbformat.write(made, tmp_path / "in.ipynb")
+    done = papermill.execute_notebook(
+        tmp_path / "in.ipynb", tmp_path / "out.ipynb", kernel_name="python3", progress_bar=False
+    )
+    shown = [[o.data for o in cell.outputs if "text/html" in o.data] for cell in done.cells]
+    assert [len(outputs) for outputs in shown] == [0, 1, 1, 0]
+    assert shown[1][0]["text/html"].endswith("<code>f1</code> 0.988 · <code>pair</code> &lt;4-9&gt;</small>")
+    assert shown[2][0]["text/plain"].endswith(": f1 = 0.500")
+    for cell in done.cells:
+        extract_glue_data_cell(cell)
+    assert [[o.output_type for o in cell.outputs] for cell in done.cells] == [[], [], ["execute_result"], []]

@@ -792,10 +792,15 @@ def test_the_ledger_is_a_table_that_can_be_searched_and_filtered(visit):
     assert again.locator(ROWS).count() == 1
     assert violations(again, "claim-ledger") == []
     again.get_by_label("source").select_option("")
+    again.get_by_label("Criteria and numbers of all").check()
+    settle(again)
+    assert again.locator("tbody details[open]").count() == again.locator("tbody details").count() == 3
+    again.locator("tbody summary:visible").first.click()  # one may be closed again
     again.get_by_label("search").fill("Wide nets")
     again.wait_for_timeout(100)
     assert again.locator(ROWS).all_inner_texts()[0].startswith("Wide nets are best.")
     settle(again)
+    assert again.locator("tbody details[open]").count() == 2
     assert again.get_by_role("status").inner_text().startswith("1 of 3 claims")
     plain = visit("ledger.html", java_script_enabled=False)
     assert plain.locator(ROWS).count() == 3

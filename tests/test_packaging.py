@@ -28,6 +28,23 @@ def test_everything_that_the_package_needs_is_pinned() -> None:
     assert {re.split(r"[=<>]", name)[0].lower() for name in needed} <= set(PINS)
 
 
+def test_every_pin_but_those_of_torch_has_its_check_sums_in_the_lock_which_names_no_registry() -> None:
+    text = (ROOT / ".ci" / "requirements.lock").read_text()
+    blocks = [block.split() for block in re.sub(r"(?m)^#.*\n", "", text).replace("\\\n", "").splitlines()]
+    locked = {pin.lower().replace("_", "-"): sums for pin, *sums in blocks}
+    wanted = {f"{name}=={version}".replace("_", "-") for name, version in PINS.items() if not name.startswith("torch")}
+    assert set(locked) == wanted
+    assert len(PINS) - len(wanted) == 2
+    assert all(sums and all(re.fullmatch(r"--hash=sha256:[0-9a-f]{64}", s) for s in sums) for sums in locked.values())
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / ".github" / "workflows").glob("*.yml")), ids=lambda path: path.name)
+def test_workflows_install_by_check_sum(path: Path) -> None:
+    jobs = yaml.safe_load(path.read_text())["jobs"].values()
+    assert all(job["env"]["LOCKED"] == "1" for job in jobs if any("PIP_EXTRA" in key for key in job.get("env", {})))
+    assert "$(PIP) --require-hashes --no-deps -r .ci/requirements.lock || exit 1" in (ROOT / "Makefile").read_text()
+
+
 @pytest.mark.parametrize(("repository", "package"), [("nbstripout", "nbstripout"), ("ruff-pre-commit", "ruff")])
 def test_checks_before_a_commit_have_the_pinned_versions(repository: str, package: str) -> None:
     hooks = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"]

@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import threading
+import zipfile
 from pathlib import Path
 
 import nbformat
@@ -16,14 +17,23 @@ import pytest
 import toybook
 import yaml
 
-from lowcap.book import drift
+from lowcap.book import archive, drift
 from lowcap.errors import BuildError, UserError
 
 ROOT = Path(__file__).parents[1]
 WORKFLOWS = ROOT / ".github" / "workflows"
 MAKE = f"""#!/bin/bash
 echo "make $*" >> calls
-if [ "$1" = book ]; then exec {sys.executable} -m lowcap.cli build --dataset digits; fi
+if [ "$1" = "$FAILING" ]; then echo "$1 fails" >&2; exit 1; fi
+if [ "$1" = dist ]; then mkdir dist; touch dist/lowcap-0-py3-none-any.whl; fi
+if [ "$1" = book ] && [ -z "$FAILING" ]; then
+    {sys.executable} -m lowcap.cli build --dataset digits && echo %PDF- > _build/html/lowcap.pdf
+fi
+"""
+PYTHON = f"""#!/bin/bash
+if [ "$2" = zipfile ]; then exec {sys.executable} "$@"; fi
+echo "python $*" >> calls
+if [ "$FAILING" = browser ]; then echo "browser fails" >&2; exit 1; fi
 """
 UPLOADS = ("actions/upload-pages-artifact", "actions/upload-artifact")
 
@@ -40,15 +50,19 @@ def checkout(tmp_path):
     root = toybook.make(tmp_path / "checkout")
     shutil.copytree(ROOT / ".ci", root / ".ci")
     script(root / "bin" / "make", MAKE)
-    script(root / ".venv" / "bin" / "python", "#!/bin/bash\necho python $* >> calls\n")
+    script(root / ".venv" / "bin" / "python", PYTHON)
+    script(root / ".venv" / "bin" / "lowcap", f'#!/bin/bash\nexec {sys.executable} -m lowcap.cli "$@"\n')
+    for name in archive.BESIDE:
+        shutil.copy(ROOT / name, root / name)
     return root
 
 
-def uploaded(root, workflow, job):
-    """Run the steps of a job as the workflow does, up to the first that fails; what it then uploads, if anything."""
+def uploaded(root, workflow, job, failing=""):
+    """Run the steps of a job as the workflow does, up to the first that fails; the folder that it then uploads, or what
+    the failing step said. `failing` names a part of the gate that is made to fail; with it no book is built."""
     found = yaml.safe_load((WORKFLOWS / workflow).read_text())["jobs"][job]
     own = {key: str(value) for key, value in found["env"].items() if "${{" not in str(value)}
-    env = os.environ | own | {"PATH": f"{root / 'bin'}:{os.environ['PATH']}"}
+    env = os.environ | own | {"PATH": f"{root / 'bin'}:{os.environ['PATH']}", "FAILING": failing}
     for step in found["steps"]:
         if "run" in step:
             done = subprocess.run(["bash", "-e", "-c", step["run"]], cwd=root, env=env, capture_output=True, text=True)
@@ -59,19 +73,48 @@ def uploaded(root, workflow, job):
     raise AssertionError(f"{workflow} uploads nothing")
 
 
-def test_a_failing_chapter_blocks_publishing_and_a_sound_one_does_not(checkout):
-    pages = uploaded(checkout, "publish.yml", "build")
-    assert (pages / "book" / "01-replay.html").is_file()
-    calls = (checkout / "calls").read_text()
-    assert [line.split()[1] for line in calls.splitlines()] == ["setup", "lint", "test", "book", "-m"]
-    shutil.rmtree(checkout / "_build")
+BUILDS = [("ci.yml", "gate"), ("publish.yml", "build"), ("release.yml", "build")]
+
+
+def test_a_failing_chapter_blocks_publishing(checkout):
     nbformat.write(toybook.notebook("raise ValueError('staged')"), checkout / "book" / "01-replay.ipynb")
     said = uploaded(checkout, "publish.yml", "build")
     assert "01-replay.ipynb: cell 2 raised ValueError: staged" in said
     assert not (checkout / "_build" / "html").exists()
 
 
-@pytest.mark.parametrize(("workflow", "job"), [("ci.yml", "gate"), ("publish.yml", "build"), ("release.yml", "build")])
+@pytest.mark.parametrize(("workflow", "job"), BUILDS)
+@pytest.mark.parametrize("part", ["setup", "lint", "test", "book", "browser"])
+def test_each_part_of_the_gate_blocks_publishing(checkout, workflow, job, part):
+    assert f"{part} fails" in str(uploaded(checkout, workflow, job, part))
+
+
+def test_the_job_that_publishes_runs_only_after_one_that_succeeded():
+    """Without `if`, a job is skipped when one that it needs has failed."""
+    for workflow, job in (("publish.yml", "deploy"), ("release.yml", "publish")):
+        found = yaml.safe_load((WORKFLOWS / workflow).read_text())["jobs"]
+        assert found[job]["needs"] == "build"
+        assert not {"if", "continue-on-error"} & {*found[job], *(key for step in found[job]["steps"] for key in step)}
+        assert "continue-on-error" not in found["build"]
+
+
+def test_a_sound_book_is_released_and_published_as_it_was_built_after_every_part_of_the_gate(checkout):
+    made = uploaded(checkout, "release.yml", "build")
+    calls = (checkout / "calls").read_text()
+    assert [line.split()[1] for line in calls.splitlines()] == ["setup", "lint", "test", "book", "-m", "dist"]
+    pages = uploaded(checkout, "publish.yml", "build", "nothing")
+    assert (pages / "book" / "01-replay.html").is_file()
+    assert {path.name for path in made.iterdir()} == {
+        "SHA256SUMS", "low-capacity-networks.zip", "lowcap-0-py3-none-any.whl", "lowcap.pdf", "notebooks.zip",
+        "requirements.lock", "requirements.txt", "results.json", "ro-crate-metadata.json", "site.zip",
+    }  # fmt: skip
+    subprocess.run(["sha256sum", "--check", "--strict", "--quiet", "SHA256SUMS"], cwd=made, check=True)
+    with zipfile.ZipFile(made / "site.zip") as site, zipfile.ZipFile(made / "notebooks.zip") as notebooks:
+        assert {"site/index.html", "site/book/01-replay.html"} <= set(site.namelist())
+        assert [name for name in notebooks.namelist() if not name.endswith("/")] == ["notebooks/01-replay.ipynb"]
+
+
+@pytest.mark.parametrize(("workflow", "job"), BUILDS)
 def test_nothing_is_uploaded_before_the_gate_has_passed(workflow, job):
     steps = yaml.safe_load((WORKFLOWS / workflow).read_text())["jobs"][job]["steps"]
     first = next(i for i, step in enumerate(steps) if step.get("run") == ".ci/run")
@@ -85,7 +128,6 @@ def test_the_release_is_made_by_a_job_that_waits_for_the_gate():
     jobs = yaml.safe_load((WORKFLOWS / "release.yml").read_text())["jobs"]
     runs = [step["run"] for step in jobs["build"]["steps"] if "run" in step]
     assert runs == [".ci/run", ".ci/release"]
-    assert jobs["publish"]["needs"] == "build"
     assert "permissions" not in jobs["build"]
 
 

@@ -22,18 +22,20 @@ from lowcap.book.build import repository
 from lowcap.errors import BuildError, UserError
 
 SUMS = "SHA256SUMS"
-BESIDE = ("CITATION.cff", "LICENSE", "README.md", "requirements.txt")
+BESIDE = ("CITATION.cff", "LICENSE", "README.md", "requirements.txt", ".ci/requirements.lock")
 LEVEL = 9
 AGAIN = "build the book first: make book"
 
 
 @dataclass(frozen=True)
 class Built:
-    """The last book of a checkout: its sources, its build folder, what ran (chapter -> provenance)."""
+    """The last book of a checkout: its sources, its build folder, what ran (chapter -> provenance), and the executed
+    chapters (None for one whose sources have changed, or that ran again since)."""
 
     book: source.Book
     output: Path
     chapters: Mapping[str, Mapping[str, Any]]
+    executed: Mapping[str, Path | None]
 
     @property
     def site(self) -> Path:
@@ -60,21 +62,19 @@ def archive(root: Path, output: Path, out: Path) -> Path:
 def read(root: Path, output: Path) -> Built:
     """The last book, if it is that of the sources as they are now; BuildError otherwise."""
     book, path = source.load(root), output / "html" / "provenance.json"
-    built = Built(book, output, json.loads(path.read_text(encoding="utf-8")))
-    stale = sorted({*book.chapters} ^ {*built.chapters}) or [
-        name for name in book.chapters if not _executed(built, name)
-    ]
+    chapters = json.loads(path.read_text(encoding="utf-8"))
+    both = [name for name in book.chapters if name in chapters]
+    executed = {name: _executed(book.chapters[name], output, chapters[name]) for name in both}
+    built = Built(book, output, chapters, executed)
+    stale = sorted({*book.chapters} ^ {*chapters}) or [name for name, shown in executed.items() if shown is None]
     stale += [str(path.relative_to(root)) for path in _texts(book) if not _published(built, path)]
     if stale:
         raise BuildError(f"the book in {output} is not that of the sources: {', '.join(stale)} changed; {AGAIN}")
     return built
 
 
-def _executed(built: Built, name: str) -> Path | None:
-    """The executed chapter that the site shows; None when its sources have changed, or it ran again since."""
-    entry = built.chapters[name]
-    key = provenance.cache_key(built.book.chapters[name], entry["parameters"], entry["data"])
-    path = cache.find(built.output / "executed", key)
+def _executed(chapter: Path, output: Path, entry: Mapping[str, Any]) -> Path | None:
+    path = cache.find(output / "executed", provenance.cache_key(chapter, entry["parameters"], entry["data"]))
     return path if path and nbformat.read(path, as_version=4).metadata["lowcap"] == entry else None
 
 
@@ -91,10 +91,8 @@ def files(built: Built) -> dict[str, Path]:
     """Name in the archive -> file, for all but the crate and the check sums."""
     root, pages = built.book.root, (path for path in built.site.rglob("*") if path.is_file())
     found = {f"site/{path.relative_to(built.site).as_posix()}": path for path in pages}
-    executed = {name: _executed(built, name) for name in built.chapters}
-    found |= {f"notebooks/{name}.ipynb": path for name, path in executed.items() if path}
-    found |= {name: root / name for name in BESIDE if (root / name).is_file()}
-    found |= {path.name: path for path in built.output.glob("*.pdf")}
+    found |= {f"notebooks/{name}.ipynb": path for name, path in built.executed.items() if path}
+    found |= {Path(name).name: root / name for name in BESIDE if (root / name).is_file()}
     found["results.json"] = built.site / "results.json"
     found["provenance.json"] = built.site / "provenance.json"
     wheel = _wheel(root)
@@ -120,7 +118,7 @@ def _crate(built: Built, contents: Mapping[str, bytes]) -> str:
     single = [
         crate.File(name, len(data), _digest(data))
         for name, data in sorted(contents.items())
-        if not name.startswith("site/")
+        if not name.startswith("site/") or name.endswith(".pdf")
     ]
     return crate.describe(facts, single)
 

@@ -4,10 +4,12 @@ import copy
 import json
 import os
 import shutil
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
 from secrets import token_hex
 from typing import Any
@@ -92,6 +94,10 @@ class Build:
     def executed(self) -> Path:
         return self.output / "executed"
 
+    @cached_property
+    def repository(self) -> str | None:
+        return repository(self.book.root)
+
     def run(self) -> Path:
         """All steps after the data; the path of the site's first page."""
         with self.steps.step("stage"):
@@ -100,7 +106,7 @@ class Build:
                 self.book,
                 self.stage,
                 banner=stage.banner(self.dataset, self.options.fast),
-                repository=repository(self.book.root),
+                repository=self.repository,
             )
         identity = tasks.identity(self.dataset)
         notebooks = {name: self._chapter(name, path, identity) for name, path in self.book.chapters.items()}
@@ -110,7 +116,7 @@ class Build:
         with self.steps.step("pages"):
             pages = site.make_pages(self.stage, self.output)
         with self.steps.step("tidy"):
-            site.offer(pages, notebooks, repository(self.book.root))
+            site.offer(pages, notebooks, self.repository)
             write_json(pages / "results.json", facts)
             write_json(pages / "provenance.json", {n: nb.metadata["lowcap"] for n, nb in notebooks.items()})
             site.tidy(pages)
@@ -171,12 +177,22 @@ class Build:
         problems = ledger.check_expected(found)
         if problems:
             raise BuildError(f"the text and the evidence part ways: {'; '.join(problems)}")
-        made = self.stage / stage.GENERATED
-        made.joinpath("ledger.md").write_text(ledger.ledger_table(found), encoding="utf-8")
-        origins = {name: notebook.metadata["lowcap"] for name, notebook in notebooks.items()}
-        made.joinpath("status.md").write_text(provenance.status_page(origins), encoding="utf-8")
-        citation.write(self.book.root, self.stage, repository(self.book.root))
+        generate(self.stage, found, {name: notebook.metadata["lowcap"] for name, notebook in notebooks.items()})
+        citation.write(self.book.root, self.stage, self.repository)
         return {"results": results(found), "claims": ledger.verdicts(found)}
+
+
+def generate(place: Path, found: list[dict[str, Any]], origins: dict[str, dict[str, Any]]) -> None:
+    """Write what pages include of what was `found`, and of where it comes from, into the stage `place`."""
+    judged = Counter(claim["chapter"] for claim in ledger.verdicts(found))
+    made = {
+        "ledger": ledger.ledger_table(found),
+        "score": ledger.score_table(found),
+        "evidence": provenance.evidence(origins, judged),
+        "status": provenance.status_page(origins),
+    }
+    for name, text in made.items():
+        (place / stage.GENERATED / f"{name}.md").write_text(text, encoding="utf-8")
 
 
 def results(found: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, float | str]]:

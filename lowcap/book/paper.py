@@ -73,6 +73,8 @@ def _part(site: Path, page: str, names: Mapping[str, str]) -> Tag:
             cell.decompose()
     for shown in article.select(".x-fallback"):
         shown.insert(0, BeautifulSoup(f"<p class='p-instead'>{INSTEAD}</p>", "html.parser"))
+    for folded in article.select("details"):
+        folded["open"] = ""
     for link in article.select("figure a:has(> img), .explorable a:has(> img)"):
         link.unwrap()
     _address(article, page, names)

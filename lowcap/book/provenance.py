@@ -3,16 +3,22 @@
 import hashlib
 import json
 import platform
+import re
 import subprocess
+from collections import Counter
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 import lowcap
 from lowcap.book.drift import TOLERANCE
 from lowcap.book.execute import Run
+from lowcap.training import cores
 
+REPEATED = ("seeds", "starts", "splits", "draws")
 PACKAGES = (
     "captum",
     "ipykernel",
@@ -39,6 +45,18 @@ AGAIN = (
 def versions() -> dict[str, str]:
     """Versions of Python and of the packages that can change a number or a figure."""
     return {"python": platform.python_version()} | {name: version(name) for name in PACKAGES}
+
+
+def machine() -> dict[str, Any]:
+    """What computes: the processor's name, its cores that may be used, memory in GiB, and the system."""
+    cpuinfo = Path("/proc/cpuinfo")
+    named = re.search(r"model name\s*:\s*(.+)", cpuinfo.read_text()) if cpuinfo.is_file() else None
+    return {
+        "processor": named[1] if named else platform.processor() or platform.machine(),
+        "cores": cores(),
+        "memory_gib": round(psutil.virtual_memory().total / 2**30),
+        "system": platform.system(),
+    }
 
 
 def cache_key(source: Path, parameters: dict[str, Any], identity: dict[str, Any]) -> str:
@@ -69,6 +87,7 @@ def record(run: Run, parameters: dict[str, Any], identity: dict[str, Any], root:
         "data": identity,
         "parameters": parameters,
         "versions": versions(),
+        "machine": machine(),
     }
 
 
@@ -99,6 +118,34 @@ def status_page(chapters: dict[str, dict[str, Any]]) -> str:
         for name, entry in chapters.items()
     ]
     return "\n".join([*rows, "", *_data(chapters), "", *_parameters(chapters), "", *_versions(chapters), AGAIN, ""])
+
+
+def evidence(chapters: dict[str, dict[str, Any]], judged: Counter[str]) -> str:
+    """Markdown for what the verdicts rest on: a row per chapter with the repetitions in it, its run time and memory.
+
+    `judged` counts the claims of each chapter. What is repeated is told from the parameters' names.
+    """
+    rows = ["| chapter | claims | repetitions | run time | memory |", "|---|--:|---|--:|--:|"]
+    rows += [
+        f"| []({name}.ipynb) | {judged[name]} | {_repetitions(entry['parameters'])} | {entry['seconds']:.0f} s "
+        f"| {entry['peak_mib'] / 1024:.1f} GiB |"
+        for name, entry in chapters.items()
+    ]
+    total = sum(entry["seconds"] for entry in chapters.values())
+    made = {
+        f"{on['cores']} cores of {on['processor']} with {on['memory_gib']} GiB of memory under {on['system']}"
+        for on in (entry.get("machine") for entry in chapters.values())
+        if on
+    }
+    where = f" on {' and on '.join(sorted(made))}" if made else ""
+    return "\n".join([*rows, "", f"Together the chapters ran for {total / 60:.0f} minutes{where}.", ""])
+
+
+def _repetitions(parameters: dict[str, Any]) -> str:
+    """`n_seeds` 10, `seeds` 3: the parameters that say how often something is repeated, a list by its length."""
+    named = {key: value for key, value in parameters.items() if key.endswith(REPEATED)}
+    counts = {key: len(value) if isinstance(value, list) else value for key, value in named.items()}
+    return ", ".join(f"`{key}` {count}" for key, count in counts.items())
 
 
 def _when(entry: dict[str, Any]) -> str:

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import nbformat
 
-from lowcap import parameters, tasks, whole
+from lowcap import ledger, parameters, tasks, whole
 from lowcap.book import assets, gate, provenance, reading, single, site, source, stage
-from lowcap.book.build import hold, repository
+from lowcap.book.build import generate, hold, repository
 from lowcap.book.execute import TIME_LIMIT, execute
 from lowcap.book.steps import Progress, Steps
 from lowcap.errors import UserError
@@ -70,6 +70,7 @@ def _publish(
     if one_file:
         staged.cells.append(nbformat.v4.new_markdown_cell(REFERENCES))
     nbformat.write(staged, work / place)
+    generate(work, ledger.collect([notebook]), {chapter: notebook.metadata["lowcap"]})
     banner = stage.banner(dataset, False, _names(dataset))
     stage.configure(book, work, banner=banner, repository=repository(book.root), chapter=chapter, one_file=one_file)
     pages = site.make_pages(work, out, strict=False)

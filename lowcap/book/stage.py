@@ -51,6 +51,8 @@ def configure(
 
 def _launch(config: dict[str, Any], repository: str) -> None:
     config["repository"] = {"path_to_book": "", "branch": "main", **config.get("repository", {}), "url": repository}
+    # No button for Colab: the theme's opens the notebook of the repository, in which `lowcap` would be missing. The one
+    # that a reader downloads brings it along (`bootstrap`), and Colab opens that by File > Upload notebook.
     config["launch_buttons"] = {"notebook_interface": "jupyterlab", "binderhub_url": "https://mybinder.org"}
     config.setdefault("html", {}).update(use_repository_button=True, use_issues_button=True)
 

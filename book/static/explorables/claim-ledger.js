@@ -10,9 +10,11 @@ lowcap.define("claim-ledger", class extends lowcap.Explorable {
   }
 
   draw() {
-    const { text, source, verdict } = this.state, words = text.toLowerCase().split(" ");
+    const { text, source, verdict, open } = this.state, words = text.toLowerCase().split(" ");
     for (const claim of this.claims)
       claim.row.hidden = !claim.source.startsWith(source) || ![claim.verdict, ""].includes(verdict) || !words.every((word) => claim.text.includes(word));
+    if (open !== this.opened) for (const details of this.querySelectorAll("tbody details")) details.open = open;
+    this.opened = open;
     this.show({ count: this.says() });
   }
 
