@@ -1,7 +1,7 @@
 """The other questions of chapter 11: claims on the study's own networks, on traced neurons, maps, noise, and features.
 
-Networks are trained once; a `Question` counts them anew. The first option of each choice is what the claim's own
-chapter does.
+Networks are trained once, fewer than in the claim's own chapter and on coarser grids; a `Question` counts them anew.
+The first option of each choice is what that chapter does.
 """
 
 from __future__ import annotations

@@ -101,6 +101,16 @@ def kept(universes: pd.DataFrame) -> pd.DataFrame:
     return found.assign(universes=every["size"], agree=1 - every["mean"])
 
 
+def turned(universes: pd.DataFrame) -> pd.DataFrame:
+    """Of the rows of `explore`: a row for each single choice that turns the verdict when it is exchanged, as HTML."""
+    ours = universes["claim"].map(kept(universes)["verdict"])
+    rows = universes.assign(before=ours)[(universes["changed"] == 1) & (universes["verdict"] != ours)]
+    safe = rows.map(lambda cell: escape(str(cell)))
+    exchanged = safe["choice"] + ": " + safe["ours"] + " → <b>" + safe["option"] + "</b>"
+    verdict = safe["before"] + " → <b>" + safe["verdict"] + "</b>"
+    return pd.DataFrame({"claim": safe["name"], "exchanged": exchanged, "verdict": verdict}).set_index("claim")
+
+
 def table(frame: pd.DataFrame) -> None:
     """Show a frame of HTML in the running notebook as a table whose lines may break; its index is the first column."""
     with pd.option_context("display.max_colwidth", None):

@@ -1,7 +1,7 @@
 """Questions of chapter 11 over pairs of classes: how wide networks must be, and how much can be pruned, by difficulty.
 
-Networks are trained once; a `Question` counts them anew. The first option of each choice is what the claim's own
-chapter does.
+Networks are trained once, fewer than in the claim's own chapter and on coarser grids; a `Question` counts them anew.
+The first option of each choice is what that chapter does.
 """
 
 from __future__ import annotations
@@ -72,8 +72,8 @@ def difficulties(pairs: Iterable[tuple[int, int]], *, dataset: str = "auto") -> 
 def correlation(hard: pd.Series, needed: pd.Series, over: str) -> pd.Series:
     """`capacity.rank_correlation` of two values per pair, with its interval over `pairs` or over `digits`.
 
-    Pairs that share a digit are not independent. Over digits the interval is that of the jackknife that leaves out one
-    digit at a time with all its pairs, the estimate and 1.96 of its standard errors.
+    Pairs that share a digit are not independent. Over digits the interval is the estimate and 1.96 standard errors of
+    the jackknife that leaves out one digit at a time with all its pairs (Lin et al. 2020, who show it to be cautious).
     """
     both = pd.DataFrame({"hard": hard, "needed": needed}).dropna()
     found = capacity.rank_correlation(*both.to_numpy().T)
@@ -83,7 +83,7 @@ def correlation(hard: pd.Series, needed: pd.Series, over: str) -> pd.Series:
     digits = sorted({digit for pair in labels for digit in pair})
     left = [both[[digit not in pair for pair in labels]] for digit in digits]
     each = np.array([capacity.spearman(*one.to_numpy().T) for one in left if len(one) > 2])
-    error = 1.96 * np.sqrt((len(each) - 1) * each.var()) if len(each) > 2 else np.nan
+    error = 1.96 * np.sqrt(len(each) * each.var()) if len(each) > 2 else np.nan
     whole = found["estimate"]
     return pd.Series({"estimate": whole, "low": whole - error, "high": whole + error})
 
@@ -103,7 +103,7 @@ def minimum_width(rows: Mapping[str, pd.DataFrame], *, threshold: float, dataset
         table = scores.agg(option["over the starts"]).unstack()
         known = printed[printed.index.isin(table.index)]
         found = pd.Series({pair: _first(table.loc[pair], threshold, option["wide enough"]) for pair in known.index})
-        enough = (found >= known).to_numpy()
+        enough = (found.fillna(np.inf) >= known).to_numpy()
         return (bool(enough.all()), bool(enough.mean() >= 0.5)) if len(known) else (None, False)
 
     return Question(
@@ -150,7 +150,7 @@ def capacity_difficulty(
         found = [
             positive(*how[:1], "mean" if rule == "threshold" else how[1], *how[2:], rule, value)
             for rule, value in (
-                ("threshold", threshold),
+                ("threshold", option["threshold"]),
                 ("tolerance", option["tolerance"]),
                 ("factor", option["times the error"]),
             )
@@ -165,6 +165,7 @@ def capacity_difficulty(
             "over the starts": {"median": "median", "mean": "mean"},
             "difficulty": {"error of a linear classifier": "linear", "error of the nearest class mean": "nearest"},
             "interval": INTERVALS,
+            "threshold": around(threshold, (0.95, 0.97)),
             "tolerance": around(tolerance, (0.0025, 0.01)),
             "times the error": around(factor, (1.25, 2.0)),
         },

@@ -63,6 +63,13 @@ def test_a_table_of_texts_breaks_its_lines(monkeypatch):
     assert f"<td>{text}</td>" in html
 
 
+def test_what_turns_a_verdict_is_listed():
+    found = multiverse.turned(explore([TOY]))
+    assert found.index.tolist() == ["toy", "toy"]
+    assert found["exchanged"].tolist() == ["b: low → <b>high</b>", "a: one → <b>two</b>"]
+    assert found["verdict"].tolist() == ["does not hold → <b>holds</b>", "does not hold → <b>holds in part</b>"]
+
+
 def test_choices_are_listed_with_ours_in_bold():
     odd = Question("graceful", "odd", {"a < b": {"1 & 2": 1, "3": 3}}, lambda option: (True, False))
     found = multiverse.listed([TOY, odd])
@@ -88,7 +95,7 @@ def test_an_interval_over_digits_is_the_jackknife_of_digits():
     for digit in "012345":
         left = [name for name in names if digit not in name]
         each.append(spearmanr(hard[left], needed[left]).statistic)
-    error = np.sqrt(5 / 6 * np.sum((np.array(each) - np.mean(each)) ** 2))
+    error = np.sqrt(np.sum((np.array(each) - np.mean(each)) ** 2))
     whole = spearmanr(hard, needed).statistic
     assert over.to_list() == pytest.approx([whole, whole - 1.96 * error, whole + 1.96 * error])
     assert pairwise.correlation(hard, needed, "pairs").to_list() == capacity.rank_correlation(hard, needed).to_list()
@@ -142,6 +149,8 @@ def test_minimum_widths_are_judged_on_printed_pairs(pairs):
     option = {"optimiser": "SGD", "score": "f1", "over the starts": "mean", "wide enough": True}
     assert question.judged(option) == (False, True)  # 0-1 needs the 4 that are printed, 4-9 needs 4 instead of 12
     assert question.judged(option | {"optimiser": "Adam"}) == (False, False)
+    never = pairwise.minimum_width({"SGD": frame.assign(f1=0.5)}, threshold=0.9, dataset="mnist")
+    assert never.judged(option) == (True, True)  # no pair gets by with less
     none = pairwise.minimum_width(pairs[0], threshold=0.9, dataset="digits")
     assert none.judged({"optimiser": "SGD", "score": "f1", "over the starts": "mean", "wide enough": True}) == (
         None,
@@ -158,7 +167,7 @@ def test_questions_over_pairs_have_an_answer_in_every_universe(pairs):
         pairwise.simple_tasks(pruned, hard, 4, least=0.9, tolerance=0.01, factor=2.0),
     ]
     found = explore(questions)
-    assert found.groupby("claim").size().to_dict() == {"capacity-difficulty": 144, "simple-tasks": 288}
+    assert found.groupby("claim").size().to_dict() == {"capacity-difficulty": 432, "simple-tasks": 288}
     scores = (
         pd.DataFrame({"pair": names_of(10), "width": 4, "seed": 0, "layers": "first"})
         .assign(rank=range(45))
