@@ -230,6 +230,21 @@ def test_numbers_that_moved_by_more_than_rounding_are_drift():
     ]
 
 
+@pytest.mark.parametrize(
+    ("text", "same"),
+    [
+        ("+0.782 (0.61 to 0.929)", True),
+        ("+0.78 (0.61 to 0.95)", False),
+        ("−0.78 (0.61 to 0.93)", False),
+        ("+0.78 (0.61 or 0.93)", False),
+        ("+0.78 (0.61 to 0.93), 3", False),
+    ],
+)
+def test_numbers_within_texts_may_move_as_far_as_others(text, same):
+    found = drift.compare(results(text="+0.78 (0.61 to 0.93)"), results(text=text))
+    assert (found == []) == same
+
+
 def test_a_changed_verdict_and_what_only_one_has_are_drift():
     other = results(f1=0.9, extra=1)
     other["claims"][0]["verdict"] = "does not hold"
