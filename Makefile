@@ -6,7 +6,7 @@
 #   make book ALL=1             execute every chapter again; CHAPTER=02-capacity only that one; FAST=1 a quick look
 #   make book PDF=1             make the paper as a PDF too, _build/html/lowcap.pdf; needs Chromium or Chrome
 #   make test                   all tests; ARGS="-k parameters" for some of them; those of the JavaScript need node
-#   make lint                   style, format, types, notebooks without outputs; with npm the JavaScript and the workflows too
+#   make lint                   style, format, types, notebooks without outputs; with npm also JavaScript and workflows
 #   make dist                   wheel and source archive in dist/, checked
 #   make archive                the last book with all that it was made from, as one file: dist/book.zip
 #   make audit                  known vulnerabilities of what is installed, and faults in the workflows
@@ -72,8 +72,8 @@ audit: $(READY) $(TOOLS)
 	@.tools/bin/pip-audit --strict --disable-pip --no-deps --requirement requirements.txt || { \
 	    echo "Either a package has a known vulnerability, or the list of them cannot be reached: see above." >&2; exit 1; }
 
-# Every file of every platform, so the lock holds wherever packages come from their registry or from a true copy of it. The two
-# packages that are left out have several builds (CPU, CUDA, the systems' own) under one version.
+# Every file of every platform, so the lock holds wherever packages come from their registry or from a true copy of it.
+# The two packages that are left out have several builds (CPU, CUDA, the systems' own) under one version.
 lock: $(TOOLS)
 	@.tools/bin/uv pip compile --quiet --universal --no-deps --generate-hashes --no-annotate \
 	    --custom-compile-command 'make lock' --no-emit-package torch --no-emit-package torchvision \
