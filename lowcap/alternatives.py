@@ -1,7 +1,7 @@
 """The other questions of chapter 11: claims on the study's own networks, on traced neurons, maps, noise, and features.
 
-Networks are trained once; a `Question` counts them anew. The first option of each choice is what the claim's own
-chapter does.
+Networks are trained once, fewer than in the claim's own chapter and on coarser grids; a `Question` counts them anew.
+The first option of each choice is what that chapter does.
 """
 
 from __future__ import annotations
@@ -155,8 +155,8 @@ def saliency_strokes(networks: Mapping[str, Population], x: Tensor) -> Question:
         return found[kind, method, ink]
 
     def judged(option: Mapping[str, Any]) -> tuple[bool, bool]:
-        both = [located(kind, option["map"], option["ink is brighter than"]) for kind in networks]
-        bright = all(brighter["low"] >= option["times as bright"] for _, brighter in both)
+        both = [located(kind, option["map"], option["a pixel is ink above"]) for kind in networks]
+        bright = all(brighter["low"] >= option["ink at least so many times as bright"] for _, brighter in both)
         return bright and all(share["low"] > 0.5 for share, _ in both), bright
 
     return Question(
@@ -164,8 +164,8 @@ def saliency_strokes(networks: Mapping[str, Population], x: Tensor) -> Question:
         "Focus on the strokes",
         {
             "map": methods,
-            "ink is brighter than": around(0.0, (0.25, 0.5)),
-            "times as bright": around(2.0, (1.5, 3.0)),
+            "a pixel is ink above": around(0.0, (0.25, 0.5)),
+            "ink at least so many times as bright": around(2.0, (1.5, 3.0)),
         },
         judged,
     )

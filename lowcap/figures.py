@@ -40,7 +40,7 @@ COLOURS |= {"gradient": BLUE, "SmoothGrad": SKY, "input x gradient": GREEN, "int
 COLOURS |= {"ticket": BLUE, "own weights": BLUE, "new weights": ORANGE, "shuffled mask": PINK, "random mask": "#777777",
             "same pixels": GREEN, "dense": INK, "one hidden layer": BLUE}  # fmt: skip
 COLOURS |= {"ticket, clean": BLUE, "ticket, noisy": SKY, "shuffled, clean": "#8e3f72", "shuffled, noisy": PINK}
-VERDICTS = {"holds": "#7fc9a9", "holds in part": "#f3d27a", "does not hold": "#e8a07a", "not tested here": "#cccccc"}
+VERDICTS = {"holds": "#7db8e0", "holds in part": "#e6dccb", "does not hold": "#ec9f6e", "not tested here": "#cccccc"}
 MARKERS = ("o", "s", "D", "^", "v", "P", "X")
 STYLE: dict[Any, Any] = {
     "figure.dpi": 172,  # twice the 688 pixels of the column

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import threading
+import time
 from collections.abc import Callable, Iterable, Sequence
 from contextvars import copy_context
+from functools import cache
 from typing import Any
 
 from joblib import Parallel, delayed
@@ -28,10 +32,23 @@ def in_processes(jobs: Sequence[Job]) -> list[Any]:
     count = cores()
     if len(jobs) < count or count == 1:
         return in_threads(jobs)
-    return Parallel(count)(delayed(_alone)(job) for job in jobs)
+    return Parallel(count)(delayed(_alone)(job, os.getpid()) for job in jobs)
 
 
-def _alone(job: Job) -> Any:
+@cache
+def end_with(parent: int) -> None:
+    """Let this process end when the one that started it has ended, even if that was killed."""
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(0.5)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def _alone(job: Job, parent: int) -> Any:
+    end_with(parent)
     work_alone()
     with on_cores(1):
         return job()

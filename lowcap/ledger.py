@@ -112,7 +112,7 @@ def score_table(found: Iterable[Mapping[str, Any]]) -> str:
     rows = [f"| Claims of | {' | '.join(f'{MARKS[v]} {v}' for v in shown)} |", "|---" + "|--:" * len(shown) + "|"]
     for source in [*(source for source, _ in Counter(source for source, _ in judged).most_common()), None]:
         mine = [verdict for name, verdict in judged if source in (name, None)]
-        counts = [mine.count(verdict) or "" for verdict in shown]
+        counts = [mine.count(verdict) for verdict in shown]
         rows.append(f"| {source or '**all**'} | {' | '.join(map(str, counts))} |")
     return "\n".join([*rows, ""])
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from html import escape
 from itertools import product
 from typing import Any
 
@@ -64,6 +66,21 @@ def explore(questions: Iterable[Question]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["claim", "name", "verdict", "changed", "choice", "ours", "option"])
 
 
+def listed(questions: Iterable[Question]) -> pd.DataFrame:
+    """A row per claim: what was chosen, a line of HTML for each choice with our own option in bold; and `universes`."""
+    rows = {}
+    for question in questions:
+        lines = []
+        for choice, options in question.choices.items():
+            own, *others = map(escape, options)
+            lines.append(f"{escape(choice)}: {', '.join([f'<b>{own}</b>', *others])}")
+        rows[question.name] = {
+            "choices, our own in bold": "<br>".join(lines),
+            "universes": math.prod(map(len, question.choices.values())),
+        }
+    return pd.DataFrame(rows).T.rename_axis("claim")
+
+
 def shares(universes: pd.DataFrame) -> pd.DataFrame:
     """Of the rows of `explore`: a row per name with the share of its universes that end in each verdict."""
     counts = universes.groupby("name", sort=False)["verdict"].value_counts(normalize=True).unstack()
@@ -84,10 +101,18 @@ def kept(universes: pd.DataFrame) -> pd.DataFrame:
     return found.assign(universes=every["size"], agree=1 - every["mean"])
 
 
+def turned(universes: pd.DataFrame) -> pd.DataFrame:
+    """Of the rows of `explore`: a row for each single choice that turns the verdict when it is exchanged, as HTML."""
+    ours = universes["claim"].map(kept(universes)["verdict"])
+    rows = universes.assign(before=ours)[(universes["changed"] == 1) & (universes["verdict"] != ours)]
+    safe = rows.map(lambda cell: escape(str(cell)))
+    exchanged = safe["choice"] + ": " + safe["ours"] + " → <b>" + safe["option"] + "</b>"
+    verdict = safe["before"] + " → <b>" + safe["verdict"] + "</b>"
+    return pd.DataFrame({"claim": safe["name"], "exchanged": exchanged, "verdict": verdict}).set_index("claim")
+
+
 def table(frame: pd.DataFrame) -> None:
-    """Show a frame of texts in the running notebook as a table whose lines may break; its index is the first column."""
-    heads = [frame.index.name or "", *frame.columns]
-    rows = [[index, *line] for index, line in zip(frame.index, frame.to_numpy(), strict=True)]
-    cells = [[str(cell).replace("|", "\\|") for cell in row] for row in (heads, ["---"] * len(heads), *rows)]
-    text = "\n".join(f"| {' | '.join(row)} |" for row in cells)
-    show({"text/markdown": text, "text/plain": frame.to_string()})
+    """Show a frame of HTML in the running notebook as a table whose lines may break; its index is the first column."""
+    with pd.option_context("display.max_colwidth", None):
+        html = frame.reset_index().to_html(index=False, border=0, classes="texts", escape=False)
+    show({"text/html": html, "text/plain": frame.to_string()})

@@ -64,4 +64,4 @@ def held(folder: Path, what: str, option: str = "--out") -> Iterator[None]:
 def remedy(message: str) -> str:
     """What to do about a failure whose message tells of a full disk, whoever met it; nothing for others."""
     full = any(os.strerror(number) in message for number in FULL)
-    return "; make room there and run the same command again" if full and "make room" not in message else ""
+    return "; make room on the disk and run the same command again" if full and "make room" not in message else ""

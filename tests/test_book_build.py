@@ -20,6 +20,7 @@ from nbformat.v4 import new_code_cell
 from lowcap import cli
 from lowcap.book import build as module
 from lowcap.book.build import Options, build
+from lowcap.book.drift import TOLERANCE
 from lowcap.errors import BuildError, DataError, UserError
 
 RECORD = "from lowcap import claims\nclaims.record('answer', 0.5)"
@@ -84,6 +85,7 @@ def test_the_status_page_shows_the_run(root):
     page = (root / "_build/html/book/status.html").read_text()
     assert "grid_pair" in page
     assert "MiB" in page
+    assert f"it may move by {TOLERANCE:g} (of 1" in page
 
 
 def test_the_downloadable_notebook_tells_no_path_of_this_machine(root):
@@ -195,7 +197,7 @@ def test_a_disk_that_is_full_after_the_chapters_ran_leaves_the_last_good_book(ro
     out, err = capsys.readouterr()
     assert "execute 01-replay" in out
     assert err.startswith("lowcap: cannot read or write ")
-    assert err.endswith("results.json: No space left on device; make room there and run the same command again\n")
+    assert err.endswith("results.json: No space left on device; make room on the disk and run the same command again\n")
     assert err.count("\n") == 1
     assert site(root) == before
 

@@ -1,6 +1,6 @@
 """Each chapter at settings and on data that are not the book's own: edges of ranges, other datasets, a reader's images.
 
-The whole matrix takes a quarter of an hour: LOWCAP_MATRIX=1 runs it (weekly). Otherwise a few cheap cells are run.
+The whole matrix takes half an hour: LOWCAP_MATRIX=1 runs it (weekly). Otherwise a few cheap cells are run.
 """
 
 import os
@@ -51,7 +51,7 @@ def settings(chapter: str, case: str) -> dict[str, Any]:
     if case == "lowest":
         found |= {"seeds": [LARGEST_SEED]} if "seeds" in fields else {}
         found |= {"widths": [1]} if "widths" in fields else {}
-        found |= {name: 2 for name in ("large", "other_width") if name in fields}
+        found |= {name: 2 for name in ("large", "other_width") if name in fields}  # another one than the narrower
         found |= {"batch_size": 32} if "batch_size" in fields else {}  # the least would take the longest
     return found
 

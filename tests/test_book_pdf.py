@@ -286,3 +286,12 @@ def test_pictures_are_found_from_where_the_paper_lies(tmp_path):
     assert 'src="_images/a.png"' in html
     assert "<a><img" not in html
     assert not Path(tmp_path / "paper.html").exists()
+
+
+def test_what_is_folded_on_a_page_is_open_on_paper_unless_it_is_code(tmp_path):
+    (tmp_path / "book").mkdir()
+    folded = "<details{}><summary>{}</summary>text</details>"
+    page(tmp_path, "book/one.html", folded.format("", "Criterion") + folded.format(' class="hide"', "Show source"))
+    html = paper.compose(tmp_path, ["book/one"], ABOUT)
+    assert '<details open=""><summary>Criterion</summary>' in html
+    assert "Show source" not in html

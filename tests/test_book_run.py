@@ -13,7 +13,7 @@ from playwright.sync_api import sync_playwright
 
 from lowcap import parameters
 from lowcap.book import single
-from lowcap.book.run import run, swap
+from lowcap.book.run import put_back, run, swap
 from lowcap.errors import BuildError
 
 USE = "p = parameters.check('01-replay', globals())\nprint('steps', p.steps, 'pairs', p.pairs)"
@@ -62,6 +62,15 @@ def test_the_earlier_page_goes_only_when_the_new_one_is_in_its_place(tmp_path):
     assert (tmp_path / "html" / "index.html").read_text() == "html"
     swap(tmp_path / "pages", tmp_path / "html")
     assert [(path.name, path.read_text()) for path in tmp_path.glob("*/*")] == [("index.html", "pages")]
+
+
+@pytest.mark.parametrize("at", ["html", ".html.before"])
+def test_a_swap_that_was_killed_is_undone_by_the_next_run_and_a_finished_one_is_not(tmp_path, at):
+    for name in {at, ".html.before"}:
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "index.html").write_text(name)
+    put_back(tmp_path / "html")
+    assert (tmp_path / "html" / "index.html").read_text() == at
 
 
 def test_a_run_that_fails_keeps_the_earlier_one(page, root):

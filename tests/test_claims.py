@@ -269,7 +269,7 @@ def test_the_score_counts_verdicts_by_source() -> None:
         "| Claims of | ✓ holds | ✗ does not hold |",
         "|---|--:|--:|",
         "| Kumar (2025) | 1 | 1 |",
-        "| This book | 1 |  |",
+        "| This book | 1 | 0 |",
         "| **all** | 2 | 1 |",
     ]
 

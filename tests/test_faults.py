@@ -90,9 +90,9 @@ def lowcap(root, monkeypatch, lowcap):
 
 
 LIMITED = "import resource\nresource.setrlimit(resource.RLIMIT_AS, (2**33, 2**33))\n"  # address space, not memory
-DEAF = "import ctypes, signal\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\nctypes.PyDLL(None).sleep(999)"
+DEAF = "import ctypes, signal\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\nctypes.PyDLL(None).sleep(99)"
 MORE = "shrink a parameter, or run it where there is more memory"
-ROOM = "No space left on device.*; make room there and run the same command again"
+ROOM = "No space left on device.*; make room on the disk and run the same command again"
 
 
 def check_failure(lowcap, root, told, *options):
@@ -159,7 +159,7 @@ def test_a_full_disk_during_a_run_keeps_the_earlier_one(root, lowcap, chapter, s
     with files_of_at_most(size):
         code, _, said = lowcap(*again)
     assert code == 1
-    assert re.search("^lowcap: .*File too large.*; make room there and run the same command again", said), said
+    assert re.search("^lowcap: .*File too large.*; make room on the disk and run the same command again", said), said
     assert {path: path.read_bytes() for path in kept} == before
     assert lowcap(*again)[0] == 0
     assert "run 5" in (chapter / "html" / "index.html").read_text()
@@ -174,7 +174,7 @@ def test_a_full_disk_during_archiving_keeps_the_earlier_archive(good, root, lowc
     with files_of_at_most(len(before) // 2):
         code, _, said = lowcap("archive")
     assert code > 0
-    assert "File too large; make room there and run the same command again" in said
+    assert "File too large; make room on the disk and run the same command again" in said
     assert [(path.name, path.read_bytes()) for path in (root / "dist").iterdir()] == [("book.zip", before)]
     assert lowcap("archive")[0] == 0
 
@@ -201,7 +201,7 @@ def killed(root, point, pid):
     """A build, in a process of its own, that is killed at a point, perhaps by a process that it started."""
     module.site.make_pages = quick_pages if point != "pages" else site.make_pages
     if point == "pages":
-        site.START = site.START.replace("\nmain()", f"\n{KILLER.format(pid=str(pid))}time.sleep(999)")
+        site.START = site.START.replace("\nmain()", f"\n{KILLER.format(pid=str(pid))}time.sleep(99)")
     elif point in POINTS:
         place, name, due = POINTS[point]
         work = getattr(place, name)
@@ -218,8 +218,8 @@ def killed(root, point, pid):
 @pytest.mark.parametrize("point", ["execute", "pages", *POINTS])
 def test_a_build_that_is_killed(root, tmp_path, point):
     before, pid = book(root), tmp_path / "pid"
-    rewrite(root, (KILLER.format(pid=str(pid)) + "time.sleep(999)") if point == "execute" else "print('killed')")
-    process = PROCESSES.Process(target=killed, args=(root, point, pid))
+    rewrite(root, (KILLER.format(pid=str(pid)) + "time.sleep(99)") if point == "execute" else "print('killed')")
+    process = PROCESSES.Process(target=killed, args=(root, point, pid), daemon=True)
     process.start()
     process.join()
     assert process.exitcode == -signal.SIGKILL
@@ -235,7 +235,7 @@ def test_a_build_that_is_killed(root, tmp_path, point):
     check_the_next_build(root)
 
 
-def waiting(root, folder):
+def waiting(root):
     module.site.make_pages = quick_pages
     build(root, DIGITS)
 
@@ -244,7 +244,7 @@ def test_two_builds_at_once(root, lowcap, tmp_path):
     started, go = tmp_path / "started", tmp_path / "go"
     wait = f"import os, time\nopen({str(started)!r}, 'w').close()\nwhile not os.path.exists({str(go)!r}):\n"
     rewrite(root, wait + "    time.sleep(0.05)\nprint('the first')")
-    first = PROCESSES.Process(target=waiting, args=(root, tmp_path))
+    first = PROCESSES.Process(target=waiting, args=(root,), daemon=True)
     first.start()
     while not started.exists():
         assert first.is_alive()

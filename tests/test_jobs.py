@@ -1,8 +1,12 @@
 """Jobs side by side: in order, with the cores that they may use, and with their errors."""
 
+import multiprocessing
 import os
+import time
 from functools import partial
+from pathlib import Path
 
+import psutil
 import pytest
 import torch
 
@@ -38,3 +42,29 @@ def test_what_a_job_raises_is_raised_here(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(jobs, "cores", lambda: 2)
     with pytest.raises(UserError, match="`share` must be a fraction"):
         jobs.in_processes([partial(fraction, "share", 3)] * 2)
+
+
+def tell(folder: Path) -> None:
+    (folder / str(os.getpid())).touch()
+    time.sleep(99)
+
+
+def start_two(folder: Path) -> None:
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setattr(jobs, "cores", lambda: 2)
+        jobs.in_processes([partial(tell, folder)] * 2)
+
+
+def test_processes_end_when_the_one_that_started_them_is_killed(tmp_path: Path) -> None:
+    process = multiprocessing.get_context("spawn").Process(target=start_two, args=(tmp_path,))
+    process.start()
+    while len(list(tmp_path.iterdir())) < 2:
+        assert process.is_alive()
+        time.sleep(0.1)
+    workers = [psutil.Process(int(path.name)) for path in tmp_path.iterdir()]
+    process.kill()
+    process.join()
+    end = time.monotonic() + 30
+    while any(worker.is_running() and worker.status() != psutil.STATUS_ZOMBIE for worker in workers):
+        assert time.monotonic() < end
+        time.sleep(0.1)

@@ -54,10 +54,28 @@ def test_a_question_is_about_a_claim_and_has_alternatives():
 
 
 def test_a_table_of_texts_breaks_its_lines(monkeypatch):
-    shown = []
+    shown, text = [], "<b>a</b> " + 89 * "long " + "long"
     monkeypatch.setattr(multiverse, "show", shown.append)
-    multiverse.table(pd.DataFrame({"a": ["x | y"], "b": [2]}, pd.Index(["one"], name="claim")))
-    assert shown[0]["text/markdown"] == "| claim | a | b |\n| --- | --- | --- |\n| one | x \\| y | 2 |"
+    multiverse.table(pd.DataFrame({"a": [text], "b": [2]}, pd.Index(["one"], name="claim")))
+    html = shown[0]["text/html"]
+    assert html.startswith('<table class="dataframe texts">')
+    assert "<th>claim</th>" in html
+    assert f"<td>{text}</td>" in html
+
+
+def test_what_turns_a_verdict_is_listed():
+    found = multiverse.turned(explore([TOY]))
+    assert found.index.tolist() == ["toy", "toy"]
+    assert found["exchanged"].tolist() == ["b: low → <b>high</b>", "a: one → <b>two</b>"]
+    assert found["verdict"].tolist() == ["does not hold → <b>holds</b>", "does not hold → <b>holds in part</b>"]
+
+
+def test_choices_are_listed_with_ours_in_bold():
+    odd = Question("graceful", "odd", {"a < b": {"1 & 2": 1, "3": 3}}, lambda option: (True, False))
+    found = multiverse.listed([TOY, odd])
+    assert found["universes"].to_dict() == {"toy": 6, "odd": 2}
+    assert found.loc["toy"].iloc[0] == "a: <b>one</b>, two<br>b: <b>low</b>, middle, high"
+    assert found.loc["odd"].iloc[0] == "a &lt; b: <b>1 &amp; 2</b>, 3"
 
 
 def test_rank_correlations_of_many_are_those_of_scipy():
@@ -77,7 +95,7 @@ def test_an_interval_over_digits_is_the_jackknife_of_digits():
     for digit in "012345":
         left = [name for name in names if digit not in name]
         each.append(spearmanr(hard[left], needed[left]).statistic)
-    error = np.sqrt(5 / 6 * np.sum((np.array(each) - np.mean(each)) ** 2))
+    error = np.sqrt(np.sum((np.array(each) - np.mean(each)) ** 2))
     whole = spearmanr(hard, needed).statistic
     assert over.to_list() == pytest.approx([whole, whole - 1.96 * error, whole + 1.96 * error])
     assert pairwise.correlation(hard, needed, "pairs").to_list() == capacity.rank_correlation(hard, needed).to_list()
@@ -128,11 +146,16 @@ def test_minimum_widths_are_judged_on_printed_pairs(pairs):
         columns=["pair", "width", "seed", "f1", "accuracy"],
     )
     question = pairwise.minimum_width({"SGD": frame, "Adam": frame.assign(f1=0.95)}, threshold=0.9, dataset="mnist")
-    option = {"optimiser": "SGD", "score": "f1", "over the starts": "mean", "enough": True}
+    option = {"optimiser": "SGD", "score": "f1", "over the starts": "mean", "wide enough": True}
     assert question.judged(option) == (False, True)  # 0-1 needs the 4 that are printed, 4-9 needs 4 instead of 12
     assert question.judged(option | {"optimiser": "Adam"}) == (False, False)
+    never = pairwise.minimum_width({"SGD": frame.assign(f1=0.5)}, threshold=0.9, dataset="mnist")
+    assert never.judged(option) == (True, True)  # no pair gets by with less
     none = pairwise.minimum_width(pairs[0], threshold=0.9, dataset="digits")
-    assert none.judged({"optimiser": "SGD", "score": "f1", "over the starts": "mean", "enough": True}) == (None, False)
+    assert none.judged({"optimiser": "SGD", "score": "f1", "over the starts": "mean", "wide enough": True}) == (
+        None,
+        False,
+    )
 
 
 def test_questions_over_pairs_have_an_answer_in_every_universe(pairs):
@@ -144,7 +167,7 @@ def test_questions_over_pairs_have_an_answer_in_every_universe(pairs):
         pairwise.simple_tasks(pruned, hard, 4, least=0.9, tolerance=0.01, factor=2.0),
     ]
     found = explore(questions)
-    assert found.groupby("claim").size().to_dict() == {"capacity-difficulty": 144, "simple-tasks": 32}
+    assert found.groupby("claim").size().to_dict() == {"capacity-difficulty": 432, "simple-tasks": 288}
     scores = (
         pd.DataFrame({"pair": names_of(10), "width": 4, "seed": 0, "layers": "first"})
         .assign(rank=range(45))
@@ -155,6 +178,7 @@ def test_questions_over_pairs_have_an_answer_in_every_universe(pairs):
     both = {"SGD": pd.concat([scores, scores.assign(width=8)])}
     judged = pairwise.simple_tasks(both, hard, 4, least=0.9, tolerance=0.01, factor=2.0).judged
     option = {"optimiser": "SGD", "width": 4, "pruned": "first", "over the starts": "mean", "interval": "pairs"}
+    option |= {"tolerance": 0.01, "times the error": 2.0}
     assert judged(option) == (True, True)  # the harder, the less
     hard["linear"] = -hard["linear"]
     assert pairwise.simple_tasks(both, hard, 4, least=0.9, tolerance=0.01, factor=2.0).judged(option) == (False, False)
@@ -226,7 +250,11 @@ def test_integrated_gradients_from_a_black_image_lie_on_ink_by_arithmetic():
     start = magnitude.start(task, [4], range(2), CONVERGED)
     for networks in ({"study": dense, "converged": dense}, {"study": start, "converged": start}):
         question = alternatives.saliency_strokes(networks, task.x_test[:10])
-        option = {"map": "integrated gradients", "ink is brighter than": 0.0, "times as bright": 3.0}
+        option = {
+            "map": "integrated gradients",
+            "a pixel is ink above": 0.0,
+            "ink at least so many times as bright": 3.0,
+        }
         assert question.judged(option) == (True, True)
     assert question.judged(option | {"map": "gradient"}) == (False, False)  # of networks at their start
 

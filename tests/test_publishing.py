@@ -220,14 +220,29 @@ def results(**numbers):
 
 
 def test_numbers_that_moved_by_more_than_rounding_are_drift():
-    book = results(f1=0.9, steps=1480, text="4-9", padded="0.971")
-    assert drift.compare(book, results(f1=0.904, steps=1484, text="4-9", padded="0.972")) == []
-    assert drift.compare(book, results(f1=0.91, steps=1500, text="3-8", padded="0.961")) == [
+    book = results(f1=0.9, steps=1480, text="4-9", padded="0.971", x_speed_one=2.0)
+    assert drift.compare(book, results(f1=0.904, steps=1484, text="4-9", padded="0.972", x_speed_one=3.0)) == []
+    assert drift.compare(book, results(f1=0.91, steps=1500, text="3-8", padded="0.961", x_speed_one=3.0)) == [
         "01-replay f1: 0.9 became 0.91",
         "01-replay padded: 0.971 became 0.961",
         "01-replay steps: 1480 became 1500",
         "01-replay text: 4-9 became 3-8",
     ]
+
+
+@pytest.mark.parametrize(
+    ("text", "same"),
+    [
+        ("+0.782 (0.61 to 0.929)", True),
+        ("+0.78 (0.61 to 0.95)", False),
+        ("−0.78 (0.61 to 0.93)", False),
+        ("+0.78 (0.61 or 0.93)", False),
+        ("+0.78 (0.61 to 0.93), 3", False),
+    ],
+)
+def test_numbers_within_texts_may_move_as_far_as_others(text, same):
+    found = drift.compare(results(text="+0.78 (0.61 to 0.93)"), results(text=text))
+    assert (found == []) == same
 
 
 def test_a_changed_verdict_and_what_only_one_has_are_drift():

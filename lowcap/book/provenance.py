@@ -14,6 +14,7 @@ from typing import Any
 import psutil
 
 import lowcap
+from lowcap.book.drift import TOLERANCE
 from lowcap.book.execute import Run
 from lowcap.training import cores
 
@@ -33,6 +34,11 @@ PACKAGES = (
     "seaborn",
     "torch",
     "torchvision",
+)
+AGAIN = (
+    "On the same machine, with these versions, every number comes out the same to its last digit, measured times "
+    "apart. On another machine, or with another number of threads, it may move by "
+    f"{TOLERANCE:g} (of 1, or of itself where it is larger); `lowcap drift` compares two builds."
 )
 
 
@@ -111,7 +117,7 @@ def status_page(chapters: dict[str, dict[str, Any]]) -> str:
         f"| []({name}.ipynb) | {_when(entry)} | {entry['seconds']:.0f} s | {entry['peak_mib']} MiB | {_commit(entry)} |"
         for name, entry in chapters.items()
     ]
-    return "\n".join([*rows, "", *_data(chapters), "", *_parameters(chapters), "", *_versions(chapters), ""])
+    return "\n".join([*rows, "", *_data(chapters), "", *_parameters(chapters), "", *_versions(chapters), AGAIN, ""])
 
 
 def evidence(chapters: dict[str, dict[str, Any]], judged: Counter[str]) -> str:

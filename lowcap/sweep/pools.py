@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import os
 import signal
-import threading
-import time
 import warnings
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -19,6 +17,7 @@ import torch
 from threadpoolctl import threadpool_limits
 
 from lowcap.errors import BuildError, UserError, one_of
+from lowcap.jobs import end_with
 
 PATIENCE = 30.0  # seconds that a cluster has to answer, and to show its first worker
 BACKENDS = ("loky", "dask")
@@ -155,10 +154,4 @@ def begin(parent: int) -> None:
     """Set up a process of loky: Ctrl-C is the parent's to handle, and when the parent is gone, so is this."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(0.5)
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
+    end_with(parent)
