@@ -48,9 +48,10 @@ setup: $(READY)
 book: $(READY)
 	@$(BIN)/lowcap build $(BUILD_ARGS)
 
+# One thread: with more, small products of matrices wait for each other, on a busy machine many times as long.
 test: $(READY)
 	@if command -v node >/dev/null; then node --test --test-reporter=spec tests/js/*.test.mjs; $(NO_NODE)
-	@$(BIN)/python -m pytest $(ARGS)
+	@OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(BIN)/python -m pytest $(ARGS)
 
 lint: $(READY)
 	@$(BIN)/ruff check .
