@@ -169,6 +169,16 @@ def landmarks(rows: pd.DataFrame, *, x: str = "width", y: str = "test_error") ->
     return pd.Series(found | {"best": mean.idxmin()}, dtype=float)
 
 
+def per_seed(rows: pd.DataFrame, *, x: str = "width", y: str = "test_error") -> pd.DataFrame:
+    """`rise, ratio, fall` of each seed between the points that `landmarks` finds in the mean curve, NaN where the seed
+    is not at both of them."""
+    mean, found = _by(rows, x, y).mean(), landmarks(rows, x=x, y=y)
+    each = rows.pivot_table(index="seed", columns=x, values=y)
+    late = each[mean.loc[found["at_peak"] :].idxmin()]
+    low, peak = each[found["at_minimum"]], each[found["at_peak"]]
+    return pd.DataFrame({"rise": peak - low, "ratio": peak / low.clip(lower=1e-12), "fall": peak - late})
+
+
 def survey(rows: pd.DataFrame, by: Sequence[str], *, fit: str, at_most: float) -> pd.DataFrame:
     """The landmarks of every curve of test error over width, against its measured interpolation threshold.
 

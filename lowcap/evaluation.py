@@ -111,3 +111,21 @@ def interval(values: object, *, statistic: Callable = np.mean, confidence: float
         )
         low, high = result.confidence_interval
     return pd.Series({"estimate": estimate, "low": float(low), "high": float(high)})
+
+
+def spread(values: object, form: str = "{:.3f}", statistic: Callable = np.mean) -> str:
+    """The statistic of the values that are numbers as text, each number by `form`, and in brackets its `interval`.
+
+    Of two or three values, too few for an interval, it is their range; of one, and of none, a dash.
+
+    >>> spread([0.5, 0.75], "{:.2f}"), spread([0.5]), spread([])
+    ('0.62 (range 0.50 to 0.75)', '0.500 (–)', '–')
+    """
+    known = np.asarray(values, dtype=float).ravel()
+    known = known[np.isfinite(known)]
+    if not known.size:
+        return "–"
+    few = known.size <= 3
+    low, high = (known.min(), known.max()) if few else interval(known, statistic=statistic)[["low", "high"]]
+    middle, low, high = (form.format(value).replace("-", "−") for value in (statistic(known), low, high))
+    return f"{middle} (–)" if known.size == 1 else f"{middle} ({'range ' if few else ''}{low} to {high})"

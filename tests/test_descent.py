@@ -113,6 +113,16 @@ def test_the_measured_threshold_is_the_first_width_that_stays_at_zero() -> None:
     assert descent.threshold(fitted, x="n", from_above=False) == 4
 
 
+def test_rise_and_fall_of_each_seed_are_taken_between_the_landmarks_of_the_mean() -> None:
+    errors = {2: (0.5, 0.5), 4: (0.1, 0.3), 8: (0.6, 0.4), 16: (0.2, 0.2), 32: (0.3, None)}
+    rows = [{"width": w, "seed": i, "test_error": e} for w, each in errors.items() for i, e in enumerate(each)]
+    found = descent.per_seed(pd.DataFrame(rows).dropna())
+    assert np.allclose(found["rise"], [0.5, 0.1])
+    assert np.allclose(found["ratio"], [6, 4 / 3])
+    assert np.allclose(found["fall"], [0.4, 0.2])
+    assert found["rise"].min() == descent.landmarks(pd.DataFrame(rows).dropna())["sure"]
+
+
 def test_the_landmarks_of_a_hand_made_curve() -> None:
     rows = curve({2: 0.9, 4: 0.2, 8: 0.3, 16: 0.5, 32: 0.25, 64: 0.26, 128: 0.1}, "test_error")
     rows.loc[rows["width"].eq(16), "test_error"] += [0.1, -0.1]

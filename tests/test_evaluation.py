@@ -15,7 +15,7 @@ from torch import Tensor
 from toydata import toy_task
 
 from lowcap.errors import UserError
-from lowcap.evaluation import evaluate, f1_score, interval, macro_f1, roc_auc
+from lowcap.evaluation import evaluate, f1_score, interval, macro_f1, roc_auc, spread
 from lowcap.population import Population
 from lowcap.training import ADAM, train
 
@@ -178,3 +178,15 @@ def test_an_interval_with_a_value_that_is_nan_is_nan() -> None:
 def test_an_interval_of_nothing_or_of_impossible_confidence_is_refused(arguments: tuple, name: str) -> None:
     with pytest.raises(UserError, match=f"`{name}` must"):
         interval(*arguments, confidence=95)
+
+
+def test_a_spread_is_the_interval_or_the_range_of_a_few_or_a_dash() -> None:
+    values = [0.1, 0.4, 0.2, 0.9, math.nan]
+    known = interval(values[:4])
+    assert spread(values) == "{:.3f} ({:.3f} to {:.3f})".format(*known)
+    assert spread(values, "{:.1f}", np.median) == "{:.1f} ({:.1f} to {:.1f})".format(
+        *interval(values[:4], statistic=np.median)
+    )
+    assert spread([0.4, -0.2, 0.1], "{:+.1f}") == "+0.1 (range −0.2 to +0.4)"
+    assert spread([0.25, math.nan], "{:.0%}") == "25% (–)"
+    assert spread([math.nan]) == spread([]) == "–"
