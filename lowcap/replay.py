@@ -89,6 +89,18 @@ def starts(
     return populations
 
 
+def _own(seed: int, widths: Sequence[int], pairs: Pairs, n_features: int) -> dict[tuple, Population]:
+    """Per pair the study's own networks of these widths, as `starts`.
+
+    The stream of random numbers runs through all of the study's own widths and pairs; others come after them. So a
+    network is the same whichever others are asked for.
+    """
+    all_widths, all_pairs = list(dict.fromkeys([*WIDTHS, *widths])), list(dict.fromkeys([*PAIRS, *pairs]))
+    wanted = [all_widths.index(width) for width in widths]
+    every = starts(seed, all_widths, pairs=all_pairs, n_features=n_features)
+    return {pair: every[pair].select(wanted) for pair in pairs}
+
+
 @torch.no_grad()
 def descend(population: Population, x: Tensor, y: Tensor, *, lr: float = LR, steps: int = STEPS) -> Iterator[Tensor]:
     """Full-batch gradient descent in place, `steps` times; yields the training logits `(N, P)` *before* each step."""
@@ -163,7 +175,7 @@ def run(
         found = f"{len(seeds)}, {len(widths)}, {len(pairs)}, steps={steps!r} and lr={lr!r}"
         raise UserError(f"need at least one seed, width, pair and step, and a positive `lr`; got {found}")
     n_features = raw_training_images(dataset)[0].shape[1]
-    jobs = [job for seed in seeds for job in starts(seed, widths, pairs=pairs, n_features=n_features).items()]
+    jobs = [job for seed in seeds for job in _own(seed, widths, pairs, n_features).items()]
 
     def replay(job: tuple) -> pd.DataFrame:
         pair, population = job
@@ -194,15 +206,12 @@ def each(
     seed.
     """
     n_features = raw_training_images(dataset)[0].shape[1]
-    # The stream of random numbers runs through all of the study's own widths and pairs; others come after them.
     pairs = list(dict.fromkeys(map(_pair, pairs)))
-    all_widths, all_pairs = list(dict.fromkeys([*WIDTHS, *widths])), list(dict.fromkeys([*PAIRS, *pairs]))
-    wanted = [all_widths.index(width) for width in widths]
-    stream = {seed: starts(seed, all_widths, pairs=all_pairs, n_features=n_features) for seed in seeds}
+    own = {seed: _own(seed, widths, pairs, n_features) for seed in seeds}
 
     def work(job: tuple[tuple[int, int], int]) -> T:
         pair, seed = job
-        population, data = stream[seed][pair].select(wanted), split(pair, seed, dataset=dataset)
+        population, data = own[seed][pair], split(pair, seed, dataset=dataset)
         deque(descend(population, data.x_train, data.y_train, steps=steps), maxlen=0)
         return look(population, data)
 

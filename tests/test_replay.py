@@ -187,7 +187,7 @@ def test_rows_come_in_the_order_of_the_study_once_each() -> None:
 def test_best_and_final_f1_and_the_loss_are_those_before_each_step() -> None:
     row = replay.run([0], widths=(4,), pairs=((4, 9),), dataset="digits", steps=6, lr=2.0).iloc[0]
     data = replay.split((4, 9), 0, dataset="digits")
-    population = replay.starts(0, (4,), pairs=((4, 9),), n_features=64)[4, 9]
+    population = replay.starts(0, n_features=64)[4, 9].select([replay.WIDTHS.index(4)])
     logits = list(replay.descend(population, data.x_train, data.y_train, lr=2.0, steps=6))
     f1 = [replay._f1(z, data.y_train).item() for z in logits]
     assert (row.best_train_f1, row.final_train_f1) == (max(f1), f1[-1])
@@ -216,15 +216,18 @@ def assert_agrees_with_the_reference(rows: pd.DataFrame) -> None:
     assert (f1 > 1e-6).any(axis=1).sum() <= 1
 
 
-def test_fewer_widths_are_the_first_networks_of_the_same_stream() -> None:
-    few, more = (replay.run([0], widths=w, dataset="digits", steps=5, percentages=(80,)) for w in ((2, 4), (2, 4, 6)))
-    pd.testing.assert_frame_equal(few, more[more.width < 6], rtol=0, atol=1e-12)
+@pytest.mark.parametrize(("widths", "pairs"), [((2, 4), replay.PAIRS), ((6,), ((4, 9), (1, 7)))])
+def test_a_network_is_the_same_whichever_others_are_asked_for(widths: tuple, pairs: tuple) -> None:
+    every = replay.run([0], widths=(2, 4, 6), dataset="digits", steps=5, percentages=(80,)).set_index(KEYS)
+    some = replay.run([0], widths=widths, pairs=pairs, dataset="digits", steps=5, percentages=(80,)).set_index(KEYS)
+    assert len(some) == len(widths) * len(pairs)
+    pd.testing.assert_frame_equal(some, every.loc[some.index], rtol=0, atol=1e-12)
 
 
 @pytest.mark.mnist
 def test_the_narrow_networks_of_seed_0_agree_with_the_study() -> None:
-    rows = replay.run([0], widths=(2, 4), dataset="mnist")
-    assert len(rows) == 10
+    rows = replay.run([0], widths=(4, 8), pairs=((4, 9), (0, 1), (5, 6)), dataset="mnist")
+    assert len(rows) == 6
     assert_agrees_with_the_reference(rows)
 
 
