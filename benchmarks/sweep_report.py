@@ -139,15 +139,23 @@ def _duration(hours: float) -> str:
 def plot(found: dict, path: Path) -> None:
     """CPU seconds against width, seeds and pairs, with the fitted powers."""
     import matplotlib.pyplot as plt
+    from matplotlib.ticker import NullLocator, StrMethodFormatter
 
     axes: list[plt.Axes]
-    figure, axes = plt.subplots(1, 3, figsize=(8, 3), layout="constrained")
+    figure, axes = plt.subplots(1, 3, figsize=(8, 3), layout="constrained", sharey=True)
     for ax, (name, cost) in zip(axes, found["costs"].items(), strict=True):
         x, y = ([point[key] for point in cost["points"]] for key in ("x", "seconds"))
         ax.loglog(x, y, "o", color="#0072B2")
         middle = math.exp(sum(math.log(s) - cost["exponent"] * math.log(n) for n, s in zip(x, y, strict=True)) / len(x))
         ax.loglog(x, [middle * n ** cost["exponent"] for n in x], color="#D55E00")
+        ax.set_xticks(x, map(str, x))
+        ax.set_yticks([0.2, 0.5, 1, 2, 5])
+        ax.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+        for axis in (ax.xaxis, ax.yaxis):
+            axis.set_minor_locator(NullLocator())
         ax.set(xlabel=name, title=f"{name} to the power of {cost['exponent']:.2f}")
+        ax.spines[["top", "right"]].set_visible(False)
     axes[0].set_ylabel("seconds of one core")
-    figure.savefig(path)
+    with plt.rc_context({"svg.fonttype": "none", "svg.hashsalt": "lowcap"}):
+        figure.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else None)
     plt.close(figure)
