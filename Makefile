@@ -6,10 +6,10 @@
 #   make book ALL=1             execute every chapter again; CHAPTER=02-capacity only that one; FAST=1 a quick look
 #   make book PDF=1             make the paper as a PDF too, _build/html/lowcap.pdf; needs Chromium or Chrome
 #   make test                   all tests; ARGS="-k parameters" for some of them; those of the JavaScript need node
-#   make lint                   style, format, types, notebooks without outputs; with npm also JavaScript and workflows
+#   make lint                   style, format, types, workflows, notebooks without outputs; with npm JavaScript too
 #   make dist                   wheel and source archive in dist/, checked
 #   make archive                the last book with all that it was made from, as one file: dist/book.zip
-#   make audit                  known vulnerabilities of what is installed, and faults in the workflows
+#   make audit                  known vulnerabilities of what is installed
 #   make lock                   after a change of requirements.txt: the check sums in .ci/requirements.lock
 #   make bench                  speed of the training core against others; JSON=PATH, README=PATH write it down
 #   make clean                  remove what was built; the environment and the data stay
@@ -57,6 +57,7 @@ lint: $(READY)
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
+	@$(BIN)/zizmor --offline --quiet .github/workflows
 	@$(if $(NOTEBOOKS),$(BIN)/nbstripout --verify --keep-id --extra-keys '$(STRIP_KEYS)' $(NOTEBOOKS))
 	@if command -v npm >/dev/null; then $(MAKE) --no-print-directory $(NODE_TOOLS) && npm run --silent lint; $(NO_NODE)
 
@@ -68,8 +69,7 @@ dist: $(TOOLS)
 archive: $(READY)
 	@$(BIN)/lowcap archive --out dist/book.zip
 
-audit: $(READY) $(TOOLS)
-	@.tools/bin/zizmor --offline .github/workflows
+audit: $(TOOLS)
 	@.tools/bin/pip-audit --strict --disable-pip --no-deps --requirement requirements.txt || { \
 	    echo "Either a package has a known vulnerability, or the list of them cannot be reached: see above." >&2; exit 1; }
 
