@@ -35,6 +35,14 @@ if [ "$2" = zipfile ]; then exec {sys.executable} "$@"; fi
 echo "python $*" >> calls
 if [ "$FAILING" = browser ]; then echo "browser fails" >&2; exit 1; fi
 """
+LOWCAP = f"""#!/bin/bash
+if [ "$1" = data ]; then
+    echo "lowcap $*" >> calls
+    if [ "$FAILING" = data ]; then echo "data fails" >&2; exit 1; fi
+else
+    exec {sys.executable} -m lowcap.cli "$@"
+fi
+"""
 UPLOADS = ("actions/upload-pages-artifact", "actions/upload-artifact")
 
 
@@ -51,7 +59,7 @@ def checkout(tmp_path):
     shutil.copytree(ROOT / ".ci", root / ".ci")
     script(root / "bin" / "make", MAKE)
     script(root / ".venv" / "bin" / "python", PYTHON)
-    script(root / ".venv" / "bin" / "lowcap", f'#!/bin/bash\nexec {sys.executable} -m lowcap.cli "$@"\n')
+    script(root / ".venv" / "bin" / "lowcap", LOWCAP)
     for name in archive.BESIDE:
         shutil.copy(ROOT / name, root / name)
     return root
@@ -62,7 +70,8 @@ def uploaded(root, workflow, job, failing=""):
     the failing step said. `failing` names a part of the gate that is made to fail; with it no book is built."""
     found = yaml.safe_load((WORKFLOWS / workflow).read_text())["jobs"][job]
     own = {key: str(value) for key, value in found["env"].items() if "${{" not in str(value)}
-    env = os.environ | own | {"PATH": f"{root / 'bin'}:{os.environ['PATH']}", "FAILING": failing}
+    env = {key: value for key, value in os.environ.items() if key != "LOWCAP_DATA"} | own
+    env |= {"PATH": f"{root / 'bin'}:{os.environ['PATH']}", "FAILING": failing}
     for step in found["steps"]:
         if "run" in step:
             done = subprocess.run(["bash", "-e", "-c", step["run"]], cwd=root, env=env, capture_output=True, text=True)
@@ -89,6 +98,12 @@ def test_each_part_of_the_gate_blocks_publishing(checkout, workflow, job, part):
     assert f"{part} fails" in str(uploaded(checkout, workflow, job, part))
 
 
+@pytest.mark.parametrize(("workflow", "job"), BUILDS[1:])
+def test_without_mnist_nothing_is_tested_or_published_on_main(checkout, workflow, job):
+    assert "data fails" in str(uploaded(checkout, workflow, job, "data"))
+    assert "make test" not in (checkout / "calls").read_text()
+
+
 def test_the_job_that_publishes_runs_only_after_one_that_succeeded():
     """Without `if`, a job is skipped when one that it needs has failed."""
     for workflow, job in (("publish.yml", "deploy"), ("release.yml", "publish")):
@@ -101,7 +116,9 @@ def test_the_job_that_publishes_runs_only_after_one_that_succeeded():
 def test_a_sound_book_is_released_and_published_as_it_was_built_after_every_part_of_the_gate(checkout):
     made = uploaded(checkout, "release.yml", "build")
     calls = (checkout / "calls").read_text()
-    assert [line.split()[1] for line in calls.splitlines()] == ["setup", "lint", "test", "book", "-m", "dist"]
+    assert [line.split()[1] for line in calls.splitlines()] == [
+        "setup", "data", "lint", "test", "book", "-m", "dist",
+    ]  # fmt: skip
     pages = uploaded(checkout, "publish.yml", "build", "nothing")
     assert (pages / "book" / "01-replay.html").is_file()
     assert {path.name for path in made.iterdir()} == {
