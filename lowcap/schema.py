@@ -432,7 +432,7 @@ class HeldUp(Parameters):
     traced_widths: Widths = _field([256, 64], "hidden widths of traced networks", unit="units", cost=_LINEAR)
     traced_epochs: int = _field(6, "passes over the training images of all ten classes", (1, 500), "epochs", _LINEAR)
     pair: Pair = _field([4, 9], "the pair of the maps, of noise and of random features", unit="classes")
-    map_width: int = _field(48, "width of the study's networks whose maps are drawn", (1, 1024), "units", _LINEAR)
+    map_width: int = _field(48, "width of the networks of the study whose maps are drawn", (1, 1024), "units", _LINEAR)
     n_images: int = _field(200, "test images that are explained, at most", (20, 10000), "images", _LINEAR)
     n_splits: int = _field(5, "splits into training and validation images, for noise", (1, 50), "splits", _LINEAR)
     n_starts: int = _field(4, "networks per width and split, for noise", (2, 100), "networks", _LINEAR)
