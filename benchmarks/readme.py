@@ -26,13 +26,13 @@ def as_markdown(found: dict) -> str:
     return "\n\n".join([about, "\n".join([HEAD, *rows]), *shares])
 
 
-def into(page: str, text: str) -> str:
+def into(page: str, text: str, first: str = START, last: str = END) -> str:
     """The page with the text between its marks. Raises ValueError where they are missing."""
-    before, start, rest = page.partition(START)
-    _, end, after = rest.partition(END)
+    before, start, rest = page.partition(first)
+    _, end, after = rest.partition(last)
     if not start or not end:
-        raise ValueError(f"the page must hold the lines {START} and {END}")
-    return f"{before}{START}\n{text}\n{END}{after}"
+        raise ValueError(f"the page must hold the lines {first} and {last}")
+    return f"{before}{first}\n{text}\n{last}{after}"
 
 
 def _row(case: dict, rival: dict) -> str:

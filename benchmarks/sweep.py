@@ -22,7 +22,8 @@ import torch
 
 from benchmarks.__main__ import machine
 from benchmarks.measure import spread
-from benchmarks.sweep_report import as_markdown, into, plot
+from benchmarks.readme import into
+from benchmarks.sweep_report import END, START, as_markdown, plot
 from lowcap.sweep import engine, experiments
 from lowcap.sweep.command import planned
 from lowcap.sweep.engine import Plan, work
@@ -243,7 +244,7 @@ def main(arguments: list[str] | None = None) -> None:
         return
     print(as_markdown(found))
     if options.readme:
-        options.readme.write_text(into(options.readme.read_text(), as_markdown(found)))
+        options.readme.write_text(into(options.readme.read_text(), as_markdown(found), START, END))
     if options.plot:
         plot(found, options.plot)
 

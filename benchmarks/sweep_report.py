@@ -34,15 +34,6 @@ def as_markdown(found: dict) -> str:
     return "\n\n".join([_about(found), _workers(found), _memory(found), _costs(found), _large(found)])
 
 
-def into(page: str, text: str) -> str:
-    """The page with the text between its marks. Raises ValueError where they are missing."""
-    before, start, rest = page.partition(START)
-    _, end, after = rest.partition(END)
-    if not start or not end:
-        raise ValueError(f"the page must hold the lines {START} and {END}")
-    return f"{before}{START}\n{text}\n{END}{after}"
-
-
 def _about(found: dict) -> str:
     facts = found["machine"]
     rounds = "one round" if found["rounds"] == 1 else f"{found['rounds']} interleaved rounds"

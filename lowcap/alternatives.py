@@ -6,7 +6,8 @@ The first option of each choice is what that chapter does.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from typing import Any
 
 import pandas as pd
@@ -36,12 +37,13 @@ def studys_own(
         task = load_task(data.pair, dataset=dataset)
         images = {"held out": (data.x_test, data.y_test), "official": (task.x_test.double(), task.y_test.double())}
         frames = []
-        for name, scope in (("both layers", "layer"), ("first layer", "first")):
-            ranking = pruning.rank(population, scope=scope)
+        ways: dict[str, Callable[[float], Population]] = {
+            "both layers": lambda level: replay.pruned(population, 100 * level, as_run=False),
+            "first layer": pruning.rank(population, scope="first").prune,
+        }
+        for name, prune in ways.items():
             for level in levels:
-                small = (
-                    replay.pruned(population, 100 * level, as_run=False) if scope == "layer" else ranking.prune(level)
-                )
+                small = prune(level)
                 for kind, (x, y) in images.items():
                     with torch.no_grad():
                         f1 = f1_score(small(x) >= 0, y)  # as the study counts a half
@@ -53,12 +55,11 @@ def studys_own(
 
 
 def _study_choices(rows: pd.DataFrame, width: int) -> dict[str, Mapping[str, Any]]:
-    widths = [width, *(w for w in sorted(set(rows["width"])) if w != width)]
     return {
         "pruned": {name: name for name in ("both layers", "first layer")},
         "images": {"the study's": "held out", "official test images": "official"},
         "over the starts": AVERAGES,
-        "width": {str(w): w for w in widths},
+        "width": around(width, sorted(set(rows["width"]))),
     }
 
 
@@ -143,16 +144,13 @@ def saliency_strokes(networks: Mapping[str, Population], x: Tensor) -> Question:
         "gradient × pixel": "input x gradient",
         "integrated gradients": "integrated gradients",
     }
-    found: dict[tuple, tuple[pd.Series, pd.Series]] = {}
 
+    @cache
     def located(kind: str, method: str, ink: float) -> tuple[pd.Series, pd.Series]:
-        if (kind, method, ink) not in found:
-            maps = attribution.maps(networks[kind], x, method)
-            mine = saliency.where(maps, {"ink": x > ink})
-            share, area = mine["share"], mine["area"].iloc[0]
-            brighter = share / (1 - share).clip(lower=1e-12) * (1 - area) / area
-            found[kind, method, ink] = saliency.estimate(share), saliency.estimate(brighter)
-        return found[kind, method, ink]
+        mine = saliency.where(attribution.maps(networks[kind], x, method), {"ink": x > ink})
+        share, area = mine["share"], mine["area"].iloc[0]
+        brighter = share / (1 - share).clip(lower=1e-12) * (1 - area) / area
+        return saliency.estimate(share), saliency.estimate(brighter)
 
     def judged(option: Mapping[str, Any]) -> tuple[bool, bool]:
         both = [located(kind, option["map"], option["a pixel is ink above"]) for kind in networks]

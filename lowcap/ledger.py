@@ -110,7 +110,8 @@ def score_table(found: Iterable[Mapping[str, Any]]) -> str:
     judged = [(claim["source"].split(",")[0], claim["verdict"]) for claim in verdicts(found)]
     shown = [verdict for verdict in MARKS if verdict in {verdict for _, verdict in judged}]
     rows = [f"| Claims of | {' | '.join(f'{MARKS[v]} {v}' for v in shown)} |", "|---" + "|--:" * len(shown) + "|"]
-    for source in [*(source for source, _ in Counter(source for source, _ in judged).most_common()), None]:
+    sources = [source for source, _ in Counter(source for source, _ in judged).most_common()]
+    for source in [*sources, None]:
         mine = [verdict for name, verdict in judged if source in (name, None)]
         counts = [mine.count(verdict) for verdict in shown]
         rows.append(f"| {source or '**all**'} | {' | '.join(map(str, counts))} |")

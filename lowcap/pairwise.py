@@ -7,6 +7,7 @@ The first option of each choice is what that chapter does.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -130,30 +131,24 @@ def capacity_difficulty(
     rows: Mapping[str, pd.DataFrame], hard: pd.DataFrame, *, threshold: float, tolerance: float, factor: float
 ) -> Question:
     """Do harder pairs need more units? By the three measures after convergence; that before it is not asked again."""
-    known: dict[tuple, bool] = {}
 
+    @cache
     def positive(optimiser: str, average: str, measure: str, over: str, rule: str, value: float) -> bool:
-        key = (optimiser, average, measure, over, rule, value)
-        if key not in known:
-            table = rows[optimiser].groupby(["pair", "width"])["f1"].agg(average).unstack()
-            bars = {
-                "threshold": lambda f1: f1 > value,
-                "tolerance": lambda f1: f1 >= f1.iloc[-1] - value,
-                "factor": lambda f1: 1 - f1 <= value * (1 - f1.iloc[-1]),
-            }
-            needed = pd.Series({pair: capacity.smallest_width(f1, bars[rule]) for pair, f1 in table.iterrows()})
-            known[key] = bool(correlation(hard[measure], needed, over)["low"] > 0)
-        return known[key]
+        table = rows[optimiser].groupby(["pair", "width"])["f1"].agg(average).unstack()
+        bars = {
+            "threshold": lambda f1: f1 > value,
+            "tolerance": lambda f1: f1 >= f1.iloc[-1] - value,
+            "times the error": lambda f1: 1 - f1 <= value * (1 - f1.iloc[-1]),
+        }
+        needed = pd.Series({pair: capacity.smallest_width(f1, bars[rule]) for pair, f1 in table.iterrows()})
+        return bool(correlation(hard[measure], needed, over)["low"] > 0)
 
     def judged(option: Mapping[str, Any]) -> tuple[bool, bool]:
-        how = (option["optimiser"], option["over the starts"], option["difficulty"], option["interval"])
+        average = option["over the starts"]
+        measures = {"threshold": "mean", "tolerance": average, "times the error": average}
         found = [
-            positive(*how[:1], "mean" if rule == "threshold" else how[1], *how[2:], rule, value)
-            for rule, value in (
-                ("threshold", option["threshold"]),
-                ("tolerance", option["tolerance"]),
-                ("factor", option["times the error"]),
-            )
+            positive(option["optimiser"], over_starts, option["difficulty"], option["interval"], rule, option[rule])
+            for rule, over_starts in measures.items()
         ]
         return all(found), any(found)
 
@@ -177,17 +172,13 @@ def simple_tasks(
     rows: Mapping[str, pd.DataFrame], hard: pd.DataFrame, width: int, *, least: float, tolerance: float, factor: float
 ) -> Question:
     """Do simple tasks stand more pruning? `rows` as the second of `pruned_pairs`, by optimiser."""
-    widths = [width, *(w for w in sorted(set(next(iter(rows.values()))["width"])) if w != width)]
-    known: dict[tuple, bool] = {}
 
-    def below(*key: Any) -> bool:
-        if key not in known:
-            optimiser, size, layers, average, over, bar, value = key
-            mine = rows[optimiser]
-            mine = mine[(mine["width"] == size) & (mine["layers"] == layers) & mine["level"].isin(LEVELS)]
-            found = magnitude.largest_sparsity(mine, by=["pair", "width", "seed"], **{bar: value}).groupby("pair")
-            known[key] = bool(correlation(hard["linear"], found.agg(average), over)["high"] < 0)
-        return known[key]
+    @cache
+    def below(optimiser: str, size: int, layers: str, average: str, over: str, bar: str, value: float) -> bool:
+        mine = rows[optimiser]
+        mine = mine[(mine["width"] == size) & (mine["layers"] == layers) & mine["level"].isin(LEVELS)]
+        found = magnitude.largest_sparsity(mine, by=["pair", "width", "seed"], **{bar: value}).groupby("pair")
+        return bool(correlation(hard["linear"], found.agg(average), over)["high"] < 0)
 
     def judged(option: Mapping[str, Any]) -> tuple[bool, bool]:
         how = [option[name] for name in ("optimiser", "width", "pruned", "over the starts", "interval")]
@@ -200,7 +191,7 @@ def simple_tasks(
         "Simple tasks stand more pruning",
         {
             "optimiser": {name: name for name in rows},
-            "width": {str(w): w for w in widths},
+            "width": around(width, sorted(set(next(iter(rows.values()))["width"]))),
             "pruned": LAYERS,
             "over the starts": AVERAGES,
             "interval": INTERVALS,
