@@ -10,11 +10,11 @@ from collections.abc import Callable
 import torch
 
 from benchmarks.measure import FEW, limited, spread
-from lowcap.attribution import METHODS, Settings, attribute, maps
-from lowcap.corruption import CORRUPTIONS, corrupt
-from lowcap.embedding import tsne
+from lowcap.chapters.geometry.tsne import tsne
+from lowcap.chapters.robustness.corruption import CORRUPTIONS, corrupt
+from lowcap.chapters.robustness.experiments import scores, sweep
+from lowcap.chapters.saliency.attribution import METHODS, Settings, attribute, maps
 from lowcap.population import Population
-from lowcap.robustness import scores, sweep
 from lowcap.tasks import Task
 from lowcap.training import CONVERGED, train
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from playwright.sync_api import Browser, sync_playwright
 
-from lowcap.book.pdf import find_browser
+from lowcap.book.pages.pdf import find_browser
 
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 PAINT = "performance.getEntriesByName('first-contentful-paint')[0]?.startTime"

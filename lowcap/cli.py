@@ -12,7 +12,7 @@ import typer
 
 from lowcap.book.drift import TOLERANCE
 from lowcap.errors import BuildError, DataError, UserError
-from lowcap.whole import remedy
+from lowcap.files import remedy
 
 INTERRUPTED = 130
 KEPT = {"build": "; the last good book is still there", "run": "; what an earlier run left is still there"}
@@ -128,7 +128,7 @@ def replay(
 
     It ran on MNIST, and so does the replay: without MNIST there is none.
     """
-    from lowcap import replay as study
+    from lowcap.chapters.replay import experiments as study
 
     try:
         study.to_csv(csv, seeds or [0, 42, 78], dataset="mnist")
@@ -185,7 +185,7 @@ def archive(
 
     What comes out is ready for a DOI.
     """
-    from lowcap.book import archive as packer
+    from lowcap.book.publish import archive as packer
     from lowcap.book.source import find_root
 
     if check:
@@ -209,7 +209,7 @@ def drift(
 @app.command()
 def readme(output: Output = Path("_build")) -> None:
     """Write the results of the last build into README.md."""
-    from lowcap.book import readme as page
+    from lowcap.book.publish import readme as page
     from lowcap.book.source import find_root
 
     root = find_root(Path.cwd())

@@ -20,11 +20,11 @@ from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 from torch import Tensor
 
-from lowcap import folder, idx
+from lowcap.data import folder, mnist_files
+from lowcap.data.vision import torchvision
 from lowcap.errors import DataError, UserError, fraction
-from lowcap.vision import torchvision
 
-DATASETS = (*idx.CLASSES, "digits")  # and `folder:PATH`, see `lowcap.folder`
+DATASETS = (*mnist_files.CLASSES, "digits")  # and `folder:PATH`, see `lowcap.data.folder`
 PAIRS = ((0, 1), (1, 7), (4, 9), (3, 8), (5, 6))  # the published study's, in the order in which its code ran them
 ALL_PAIRS = tuple(combinations(range(10), 2))
 
@@ -125,11 +125,11 @@ def resolve(dataset: str = "auto") -> str:
     if check_dataset(dataset) == "auto":
         dataset = check_dataset(os.environ.get("LOWCAP_DATASET") or "auto", "LOWCAP_DATASET")
     if dataset == "auto":
-        return _mnist_or_digits(*map(str, idx.roots()))
+        return _mnist_or_digits(*map(str, mnist_files.roots()))
     if folder.is_folder(dataset):
         folder.read(dataset)
     elif dataset != "digits":
-        idx.fetch(dataset)
+        mnist_files.fetch(dataset)
     return dataset
 
 
@@ -137,7 +137,7 @@ def class_names(dataset: str) -> tuple[str, ...]:
     """What the classes of a resolved dataset are called, in the order of their numbers."""
     if folder.is_folder(dataset):
         return folder.read(dataset).names
-    kind = getattr(torchvision.datasets, idx.CLASSES.get(dataset, ""), None)
+    kind = getattr(torchvision.datasets, mnist_files.CLASSES.get(dataset, ""), None)
     names = None if dataset == "mnist" else getattr(kind, "classes", None)
     return tuple(map(str, range(10))) if names is None else tuple(names)
 
@@ -154,8 +154,8 @@ def check_there(asked: Iterable[int], dataset: str, parameter: str = "classes") 
 @lru_cache(maxsize=1)
 def _mnist_or_digits(*roots: str) -> str:
     try:
-        idx.fetch("mnist")
-    except idx.Unavailable as error:
+        mnist_files.fetch("mnist")
+    except mnist_files.Unavailable as error:
         logging.getLogger(__name__).warning("using the 8x8 digits that come with scikit-learn: %s", error)
         return "digits"
     return "mnist"
@@ -170,7 +170,7 @@ def identity(dataset: str) -> dict:
     if folder.is_folder(dataset):
         own = folder.read(dataset)
         return {"name": dataset, "source": own.source, "files": own.sums, "classes": list(own.names), **counts}
-    files = {} if dataset == "digits" else idx.fetch(dataset)[1]
+    files = {} if dataset == "digits" else mnist_files.fetch(dataset)[1]
     source = f"scikit-learn {sklearn.__version__}" if dataset == "digits" else "torchvision's files"
     return {"name": dataset, "source": source, "files": files, **counts}
 
@@ -266,7 +266,7 @@ def _arrays(dataset: str) -> dict[str, np.ndarray]:
 @lru_cache(maxsize=2)
 def _fixed(dataset: str) -> dict[str, np.ndarray]:
     if dataset != "digits":
-        return idx.read(dataset)
+        return mnist_files.read(dataset)
     digits = load_digits()
     x_train, x_test, y_train, y_test = train_test_split(
         digits.data, digits.target, test_size=0.25, stratify=digits.target, random_state=0

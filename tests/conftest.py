@@ -46,6 +46,41 @@ def lowcap(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) 
     return run
 
 
+@pytest.fixture(scope="module")
+def browser():
+    """Chromium or Chrome, without a window."""
+    import browsing
+
+    path = browsing.find_browser()
+    try:
+        from playwright.sync_api import sync_playwright
+    except ImportError:
+        browsing.or_fail("the package playwright is not installed")
+    with sync_playwright() as play:
+        browser = play.chromium.launch(executable_path=path, args=browsing.FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def site(browser, tmp_path_factory):
+    """The folder of the finished pages."""
+    if os.environ.get("LOWCAP_SITE"):
+        return Path(os.environ["LOWCAP_SITE"]).resolve()
+    from toybook import fast_book
+
+    return fast_book(tmp_path_factory)
+
+
+@pytest.fixture(scope="module")
+def home(site):
+    """The address at which they can be visited."""
+    from browsing import serving
+
+    with serving(site) as address:
+        yield address
+
+
 def pytest_runtest_setup(item: pytest.Item) -> None:
     if item.get_closest_marker("mnist"):
         _need_mnist()
@@ -55,10 +90,10 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 def _need_mnist() -> None:
     """Tests download nothing. LOWCAP_REQUIRE_MNIST=1 turns the skip into a failure."""
-    from lowcap import idx
+    from lowcap.data import mnist_files
 
     roots = [Path(os.environ["LOWCAP_DATA"])] if os.environ.get("LOWCAP_DATA") else []
-    if any((root / "MNIST" / "raw").is_dir() for root in [*roots, idx.cache_dir()]):
+    if any((root / "MNIST" / "raw").is_dir() for root in [*roots, mnist_files.cache_dir()]):
         return
     reason = "MNIST is neither in the folder that LOWCAP_DATA names nor in the cache; `lowcap data` fetches it"
     if os.environ.get("LOWCAP_REQUIRE_MNIST") == "1":

@@ -25,10 +25,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from lowcap import folder, idx, parameters, tasks
+from lowcap import tasks
+from lowcap.data import folder, mnist_files
 from lowcap.errors import DataError, UserError
+from lowcap.notebook import parameters
+from lowcap.notebook.parameter_types import DATASETS, SCHEMAS, Parameters, allowed
 from lowcap.population import Population
-from lowcap.schema import DATASETS, SCHEMAS, Parameters, allowed
 
 TIMES = 10 if os.environ.get("LOWCAP_MATRIX") == "1" else 1
 KNOWN = (UserError, DataError)
@@ -280,7 +282,7 @@ def damaged(content: bytes, seed: int) -> bytes:
 
 
 @tried(600)
-@given(st.integers(0, 2**32), st.sampled_from(list(idx.SIZES)), st.booleans())
+@given(st.integers(0, 2**32), st.sampled_from(list(mnist_files.SIZES)), st.booleans())
 def test_damaged_files_of_images_and_labels_are_named(
     watched: Path, monkeypatch: pytest.MonkeyPatch, seed: int, name: str, same_size: bool
 ) -> None:
@@ -291,7 +293,7 @@ def test_damaged_files_of_images_and_labels_are_named(
         content = damaged(whole, seed)
         (raw / name).write_bytes((content + bytes(len(whole)))[: len(whole)] if same_size else content)
         try:
-            arrays = idx.read("kmnist")
+            arrays = mnist_files.read("kmnist")
         except DataError as refusal:
             assert str(raw / name) in str(refusal)
             return

@@ -194,7 +194,9 @@ def test_progress_is_one_line_on_a_terminal_and_a_line_each_elsewhere(terminal, 
 
 def test_replay_hands_over_path_and_seeds_and_insists_on_mnist(lowcap, monkeypatch):
     calls = []
-    monkeypatch.setattr("lowcap.replay.to_csv", lambda *given, dataset: calls.append((*given, dataset)))
+    monkeypatch.setattr(
+        "lowcap.chapters.replay.experiments.to_csv", lambda *given, dataset: calls.append((*given, dataset))
+    )
     assert lowcap("replay", "--csv", "a.csv")[0] == 0
     assert lowcap("replay", "--csv", "b.csv", "--seeds", "0", "--seeds", "42")[0] == 0
     assert calls == [(Path("a.csv"), [0, 42, 78], "mnist"), (Path("b.csv"), [0, 42], "mnist")]

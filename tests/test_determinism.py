@@ -9,10 +9,10 @@ import nbformat
 import pytest
 import toybook
 
-from lowcap import ledger, parameters
 from lowcap.book import drift
 from lowcap.book.build import results
 from lowcap.book.execute import execute
+from lowcap.notebook import ledger, parameters
 from lowcap.training import cores
 
 QUICK = {  # the chapters that always run, and what makes them quicker still; the others run weekly

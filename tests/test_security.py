@@ -11,10 +11,11 @@ import papermill
 import pytest
 import toybook
 
-from lowcap import parameters, tasks
+from lowcap import tasks
 from lowcap.book import build
 from lowcap.book.run import run
 from lowcap.errors import UserError
+from lowcap.notebook import parameters
 
 ROOT = Path(__file__).parents[1]
 CODE = [*sorted((ROOT / "lowcap").rglob("*.py")), *sorted((ROOT / ".ci").glob("links"))]
@@ -91,7 +92,7 @@ def test_a_name_never_becomes_code(name):
 def test_papermill_writes_hostile_values_as_text_and_the_chapter_refuses_them(tmp_path, monkeypatch):
     """All of them in one run: papermill's own injection, then the check in the chapter's second cell."""
     monkeypatch.chdir(tmp_path)
-    cells = ["from lowcap import parameters", "try:\n    parameters.check('01-replay', globals())\n"
+    cells = ["from lowcap.notebook import parameters", "try:\n    parameters.check('01-replay', globals())\n"
              "except ValueError as error:\n    print(error)", "print(repr(values))"]  # fmt: skip
     made = toybook.notebook(parameters.cell("01-replay") + "\nvalues = []", *cells)
     made.cells[1].metadata.tags = ["parameters"]

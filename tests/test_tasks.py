@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from sklearn.datasets import load_digits
 from toydata import Downloads, flip_last_byte, write_small
 
-from lowcap import idx, tasks
+from lowcap import tasks
+from lowcap.data import mnist_files
 from lowcap.errors import DataError, UserError
 from lowcap.tasks import ALL_PAIRS, Task, load_task, with_label_noise, with_train_size
 
@@ -41,7 +42,7 @@ def counts(y: torch.Tensor) -> np.ndarray:
 
 @pytest.mark.mnist
 def test_the_test_split_of_mnist_is_the_official_one_and_class_1_the_larger_label() -> None:
-    task, official = load_task((4, 9), dataset="mnist"), idx.read("mnist")
+    task, official = load_task((4, 9), dataset="mnist"), mnist_files.read("mnist")
     wanted = np.isin(official["y_test"], (4, 9))
     np.testing.assert_array_equal(task.x_test, np.float32(official["x_test"][wanted]) / np.float32(255))
     np.testing.assert_array_equal(task.y_test, official["y_test"][wanted] == 9)
@@ -49,7 +50,7 @@ def test_the_test_split_of_mnist_is_the_official_one_and_class_1_the_larger_labe
 
 @pytest.mark.mnist
 def test_train_and_validation_share_out_the_training_images_of_mnist() -> None:
-    task, official = load_task((4, 9), dataset="mnist"), idx.read("mnist")
+    task, official = load_task((4, 9), dataset="mnist"), mnist_files.read("mnist")
     wanted = np.isin(official["y_train"], (4, 9))
     x, y = np.float32(official["x_train"][wanted]) / np.float32(255), official["y_train"][wanted] == 9
     assert images(task, "train", "val") == Counter(zip(map(bytes, x), map(float, y), strict=True))
@@ -216,7 +217,9 @@ def test_auto_means_what_the_environment_says(downloads: Downloads, monkeypatch:
 
 def test_mnist_that_is_asked_for_by_name_is_never_replaced(downloads: Downloads) -> None:
     downloads.fail = OSError("no network")
-    with pytest.raises(idx.Unavailable, match=r"mnist is not in .* set LOWCAP_DATA to a folder that holds MNIST/raw"):
+    with pytest.raises(
+        mnist_files.Unavailable, match=r"mnist is not in .* set LOWCAP_DATA to a folder that holds MNIST/raw"
+    ):
         load_task((4, 9), dataset="mnist")
 
 
@@ -232,13 +235,19 @@ def test_a_dataset_without_one_of_the_classes_is_an_error(
     downloads: Downloads, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     few = {"x_train": np.zeros((4, 784)), "y_train": np.array([0, 1, 0, 1])}
-    monkeypatch.setattr(idx, "read", lambda dataset: few | {"x_test": few["x_train"], "y_test": few["y_train"]})
+    monkeypatch.setattr(mnist_files, "read", lambda dataset: few | {"x_test": few["x_train"], "y_test": few["y_train"]})
     with pytest.raises(DataError, match=r"no images of class \[9\]"):
         load_task((0, 9), dataset="kmnist")
 
 
 def test_identity_says_which_files_were_read(downloads: Downloads, monkeypatch: pytest.MonkeyPatch) -> None:
-    expected = {"name": "mnist", "source": "torchvision's files", "files": idx.MNIST_MD5, "n_train": 60, "n_test": 40}
+    expected = {
+        "name": "mnist",
+        "source": "torchvision's files",
+        "files": mnist_files.MNIST_MD5,
+        "n_train": 60,
+        "n_test": 40,
+    }
     assert tasks.identity("mnist") == expected
     digits = tasks.identity("digits")
     assert (digits["name"], digits["n_train"] + digits["n_test"], digits["files"]) == ("digits", 1797, {})
@@ -247,7 +256,7 @@ def test_identity_says_which_files_were_read(downloads: Downloads, monkeypatch: 
 
 def test_raw_training_images_keep_the_order_of_the_file(downloads: Downloads) -> None:
     x, y = tasks.raw_training_images("mnist")
-    raw = (idx.fetch("mnist")[0] / "train-images-idx3-ubyte").read_bytes()[16:]
+    raw = (mnist_files.fetch("mnist")[0] / "train-images-idx3-ubyte").read_bytes()[16:]
     assert (np.rint(x * 255).astype(np.uint8).tobytes(), y.tolist()) == (raw, [i % 10 for i in range(60)])
 
 

@@ -1,5 +1,6 @@
 """A small book in a temporary folder: the real configuration and style, chapters that take a second."""
 
+import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -60,6 +61,12 @@ def make(root, *cells):
     (book / "references.bib").write_text("@book{toy2020, author={Ann Toy}, title={Toys}, year={2020}, publisher={T}}\n")
     nbformat.write(notebook(*(cells or (figure_cell(),))), book / "01-replay.ipynb")
     return root
+
+
+def published(root):
+    """The published site's name and the text of the chapter's page."""
+    html = root / "_build" / "html"
+    return os.readlink(html), (html / "book" / "01-replay.html").read_text()
 
 
 def empty_tables(notebook):

@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 import torch
 
-from lowcap import idx, tasks
+from lowcap import tasks
+from lowcap.data import mnist_files
 from lowcap.tasks import Task
 
-SMALL = dict(zip(idx.SIZES, (16 + 60 * 784, 8 + 60, 16 + 40 * 784, 8 + 40), strict=True))
+SMALL = dict(zip(mnist_files.SIZES, (16 + 60 * 784, 8 + 60, 16 + 40 * 784, 8 + 40), strict=True))
 
 
 def toy_task(n_classes: int = 2, *, n: int = 96, seed: int = 0) -> Task:
@@ -77,12 +78,12 @@ class Downloads:
 def offline(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Downloads:
     """No data but what the test puts into `tmp_path / "cache"`, small files count as whole, and no network."""
     downloads = Downloads()
-    for name in idx.CLASSES.values():
-        monkeypatch.setattr(idx.torchvision.datasets, name, partial(downloads, name=name))
-    monkeypatch.setattr(idx, "cache_dir", lambda: tmp_path / "cache")
-    monkeypatch.setattr(idx, "SIZES", SMALL)
+    for name in mnist_files.CLASSES.values():
+        monkeypatch.setattr(mnist_files.torchvision.datasets, name, partial(downloads, name=name))
+    monkeypatch.setattr(mnist_files, "cache_dir", lambda: tmp_path / "cache")
+    monkeypatch.setattr(mnist_files, "SIZES", SMALL)
     whole = write_small(tmp_path / "whole" / "MNIST" / "raw")
-    monkeypatch.setattr(idx, "MNIST_MD5", {path.name: idx._md5(path, 0) for path in whole.iterdir()})
+    monkeypatch.setattr(mnist_files, "MNIST_MD5", {path.name: mnist_files._md5(path, 0) for path in whole.iterdir()})
     for variable in ("LOWCAP_DATA", "LOWCAP_DATASET"):
         monkeypatch.delenv(variable, raising=False)
     for name, cached in list(vars(tasks).items()):

@@ -6,7 +6,7 @@ import numpy as np
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from lowcap import idx
+from lowcap.data import mnist_files
 
 NAMES = ("apple", "book", "cup", "dog", "egg", "fox", "gate", "hat", "ink", "jar")
 
@@ -32,11 +32,11 @@ def folder(root: Path, n_classes: int = 4, n: int = 90, *, parts: tuple[str, ...
 def relative(root: Path, dataset: str) -> Path:
     """Files of full size in torchvision's layout for `fashion-mnist` or `kmnist`: digits, moved and with noise."""
     rng = np.random.default_rng(0)
-    raw = root / idx.CLASSES[dataset] / "raw"
+    raw = root / mnist_files.CLASSES[dataset] / "raw"
     raw.mkdir(parents=True)
     bases = [np.stack([np.asarray(Image.fromarray(i).resize((20, 20))) for i in small_digits(c)]) for c in range(10)]
-    for images, labels in (list(idx.SIZES)[:2], list(idx.SIZES)[2:]):
-        n = (idx.SIZES[images] - 16) // 784
+    for images, labels in (list(mnist_files.SIZES)[:2], list(mnist_files.SIZES)[2:]):
+        n = (mnist_files.SIZES[images] - 16) // 784
         y = rng.permutation(np.arange(n) % 10).astype(np.uint8)
         x = rng.integers(0, 60, (n, 28, 28), dtype=np.uint8)
         for label, base in enumerate(bases):

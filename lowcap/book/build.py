@@ -16,11 +16,13 @@ from typing import Any
 
 import nbformat
 
-from lowcap import ledger, parameters, tasks, whole
-from lowcap.book import assets, cache, citation, gate, paper, pdf, provenance, reading, site, source, stage
+from lowcap import files, tasks
+from lowcap.book import cache, gate, provenance, source, stage
 from lowcap.book.execute import TIME_LIMIT, execute
+from lowcap.book.pages import assets, citation, paper, pdf, reading, site
 from lowcap.book.steps import Steps
 from lowcap.errors import BuildError, UserError
+from lowcap.notebook import ledger, parameters
 
 ROOM = 200 * 2**20  # bytes that a site and its executed chapters need at most
 
@@ -68,7 +70,7 @@ def build(root: Path, options: Options = Options()) -> Path:
 @contextmanager
 def hold(output: Path, option: str) -> Iterator[None]:
     """`whole.held` for a build in the folder that `option` names; raises BuildError when there is too little room."""
-    with whole.held(output, "build", option):
+    with files.held(output, "build", option):
         free = shutil.disk_usage(output).free
         if free < ROOM:
             raise BuildError(f"{output} has {free >> 20} MiB free, a build needs {ROOM >> 20} MiB; make room there")

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import nbformat
 
-from lowcap import whole
+from lowcap import files
 
 KEPT = 24  # executed chapters that stay beside those of the last book
 
@@ -21,7 +21,7 @@ def keep(folder: Path, key: str, notebook: nbformat.NotebookNode) -> Path:
     folder.mkdir(exist_ok=True)
     content = nbformat.writes(notebook).encode()
     path = folder / f"{key}.{_checksum(content)}.ipynb"
-    whole.write(path, content)
+    files.write(path, content)
     for old in set(folder.glob(f"{key}.*")) - {path}:
         old.unlink()
     return path

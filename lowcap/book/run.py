@@ -10,12 +10,14 @@ from pathlib import Path
 
 import nbformat
 
-from lowcap import ledger, parameters, tasks, whole
-from lowcap.book import assets, gate, provenance, reading, single, site, source, stage
+from lowcap import files, tasks
+from lowcap.book import gate, provenance, source, stage
 from lowcap.book.build import generate, hold, repository
 from lowcap.book.execute import TIME_LIMIT, execute
+from lowcap.book.pages import assets, reading, single_file, site
 from lowcap.book.steps import Progress, Steps
 from lowcap.errors import UserError
+from lowcap.notebook import ledger, parameters
 
 REFERENCES = "## References\n\n```{bibliography}\n:filter: docname in docnames\n```"
 
@@ -76,10 +78,10 @@ def _publish(
     pages = site.make_pages(work, out, strict=False)
     site.offer(pages, {chapter: notebook}, repository(book.root))
     site.tidy(pages)
-    whole.write(out / f"{chapter}.ipynb", nbformat.writes(notebook).encode())
+    files.write(out / f"{chapter}.ipynb", nbformat.writes(notebook).encode())
     page = out / "html" / "index.html"
     if one_file:
-        page = single.write(pages, pages / place.with_suffix(".html"), out / f"{chapter}.html")
+        page = single_file.write(pages, pages / place.with_suffix(".html"), out / f"{chapter}.html")
     else:
         swap(pages, out / "html")
     for left in (work, out / "pages"):

@@ -6,11 +6,11 @@ from pathlib import Path
 import nbformat
 from nbformat import NotebookNode
 
-from lowcap import ledger, parameters
 from lowcap.book import gate, source
 from lowcap.book.run import run
 from lowcap.errors import BuildError, UserError
-from lowcap.howto import literal
+from lowcap.notebook import ledger, parameters
+from lowcap.notebook.parameter_table import literal
 
 LINES = 25  # of a code cell, at most
 OPENING = ("**You will see**", "**Run time**", "**You can change**")

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import nbformat
 
-from lowcap import parameters
 from lowcap.errors import UserError
+from lowcap.notebook import parameters
 
 TEMPLATE = Path("book") / "template" / "00-template.ipynb"
 NAME = re.compile(r"\d\d-[a-z]+(?:-[a-z]+)*")

@@ -17,13 +17,14 @@ from typing import Any
 import nbformat
 import pandas as pd
 
-from lowcap import ledger, parameters, tasks
+from lowcap import tasks
 from lowcap.book import run as runner
 from lowcap.book.execute import TIME_LIMIT
 from lowcap.book.source import find_root, load
 from lowcap.errors import UserError
-from lowcap.howto import literal
-from lowcap.schema import allowed
+from lowcap.notebook import ledger, parameters
+from lowcap.notebook.parameter_table import literal
+from lowcap.notebook.parameter_types import allowed
 from lowcap.sweep.engine import Plan
 from lowcap.sweep.grid import Axis, parse, whole
 from lowcap.sweep.origin import digest, origin

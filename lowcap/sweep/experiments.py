@@ -12,11 +12,15 @@ from typing import Any
 
 import pandas as pd
 
-from lowcap import descent, pruning, robustness, subnetworks, tickets, tracing
-from lowcap.corruption import CORRUPTIONS, check_severity
+from lowcap import pruning
+from lowcap.chapters.descent import experiments as descent
+from lowcap.chapters.magnitude.experiments import start, trained
+from lowcap.chapters.robustness import experiments as robustness
+from lowcap.chapters.robustness.corruption import CORRUPTIONS, check_severity
+from lowcap.chapters.tickets import experiments as tickets
+from lowcap.chapters.tracing import activations, subnetworks
 from lowcap.errors import UserError
 from lowcap.evaluation import evaluate
-from lowcap.magnitude import start, trained
 from lowcap.population import Population
 from lowcap.sweep.grid import Axis, Grid, classes, names, numbers, own_or, suggestion, whole
 from lowcap.tasks import DATASETS, Task, load_task, with_train_size
@@ -166,7 +170,10 @@ EXPERIMENTS = {
     "tracing": Experiment(
         _tracing,
         "hidden units removed one by one",
-        {"by": names(tracing.SCORES, default="weighted"), "read_out": names(tracing.READ_OUTS, default="plain")},
+        {
+            "by": names(activations.SCORES, default="weighted"),
+            "read_out": names(activations.READ_OUTS, default="plain"),
+        },
     ),
     "tickets": Experiment(
         _tickets,

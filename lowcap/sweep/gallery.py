@@ -13,7 +13,7 @@ from typing import Any
 from nbformat import NotebookNode
 from PIL import Image
 
-from lowcap import ledger
+from lowcap.notebook import ledger
 from lowcap.sweep.chapters import ChapterRun, read_executed
 from lowcap.sweep.store import explained, write
 

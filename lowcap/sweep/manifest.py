@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import lowcap
 from lowcap.errors import UserError
+from lowcap.files import write
 from lowcap.sweep.origin import Origin, differences
-from lowcap.whole import write
 
 if TYPE_CHECKING:
     from lowcap.sweep.engine import Plan

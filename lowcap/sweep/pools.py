@@ -17,7 +17,7 @@ import torch
 from threadpoolctl import threadpool_limits
 
 from lowcap.errors import BuildError, UserError, one_of
-from lowcap.jobs import end_with
+from lowcap.parallel import end_with
 
 PATIENCE = 30.0  # seconds that a cluster has to answer, and to show its first worker
 BACKENDS = ("loky", "dask")

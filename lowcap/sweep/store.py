@@ -19,8 +19,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from lowcap.errors import BuildError, UserError
+from lowcap.files import FULL, aside, held, write
 from lowcap.sweep.manifest import MANIFEST, Manifest
-from lowcap.whole import FULL, aside, held, write
 
 if TYPE_CHECKING:
     from lowcap.sweep.engine import Plan, Result

@@ -1,4 +1,4 @@
-// How data come out of a blob, in the forms that lowcap/pagedata.py packs.
+// How data come out of a blob, in the forms that lowcap/explorables/blob.py packs.
 
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";

@@ -1,7 +1,7 @@
 /* What all explorables share: data, state in the address, controls, drawing.
 
    An explorable is an element with its data as JSON, its form as a template, and a fallback for readers without
-   JavaScript. Python writes all three (see lowcap/explorables.py and forms.py); a class that extends `lowcap.Explorable`
+   JavaScript. Python writes all three (see lowcap/explorables/elements.py and forms.py); a class that extends `lowcap.Explorable`
    brings them to life. Large data come as named blobs: beside the element in a notebook, on the site as scripts that are
    fetched when needed (scripts, because `fetch` does not work from the file system). */
 "use strict";

@@ -3,7 +3,7 @@
 
 {
   const { math } = lowcap;
-  const BINS = 60; // as in lowcap/explorables.py
+  const BINS = 60; // as in lowcap/explorables/elements.py
   const percent = (share) => `${Number((100 * share).toFixed(2))} %`;
   const counted = (weights) => weights.reduce((n, w) => n + (w !== 0), 0);
 

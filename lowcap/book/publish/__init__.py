@@ -1,0 +1,1 @@
+"""What leaves the checkout beside the site: the archive and the README's results."""

@@ -1,0 +1,1 @@
+"""Chapter 2: how small networks can be."""

@@ -1,0 +1,1 @@
+"""Chapter 6: the geometry of hidden layers, measured and as maps."""

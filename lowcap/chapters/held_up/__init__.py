@@ -1,0 +1,1 @@
+"""Chapter 11: what held up, asked again under other choices."""

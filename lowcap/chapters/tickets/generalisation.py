@@ -1,0 +1,71 @@
+"""Do pruned networks generalise better? Tickets on training sets of any size, with clean and with wrong labels."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from itertools import product
+from typing import Any, NamedTuple
+
+import pandas as pd
+
+from lowcap import pruning
+from lowcap.chapters.magnitude.experiments import start
+from lowcap.chapters.tickets.experiments import SCOPE, control, scores, sparsity_after
+from lowcap.evaluation import evaluate
+from lowcap.population import Population
+from lowcap.tasks import Task
+from lowcap.training import Recipe, train
+
+
+def noisy_accuracy(accuracy: Any, share: float, n_classes: int) -> Any:
+    """The accuracy to expect if a `share` of the labels were wrong: a network gains a wrong label only by chance."""
+    return (1 - share) * accuracy + share * (1 - accuracy) / (n_classes - 1)
+
+
+class Setting(NamedTuple):
+    """A kind of training set: the task of each draw of its images and wrong labels, and the share of wrong ones."""
+
+    task: Callable[[int], Task]
+    noise: float = 0.0
+
+
+def generalisation(
+    settings: Mapping[str, Setting],
+    width: int,
+    seeds: Sequence[int],
+    recipe: Recipe,
+    rounds: Sequence[int],
+    *,
+    draws: int = 1,
+) -> pd.DataFrame:
+    """Dense networks, tickets and their masks shuffled, in settings of different size and label noise.
+
+    Args:
+        seeds: of the first draw; the others have as many of their own.
+        rounds: after which the tickets are scored; each step between two of them is one cut, with rewinding.
+
+    Returns:
+        `tickets.scores` by `setting`, `method`, `draw` and `round`; `error` on the test labels as they are, and `gap`:
+        `train_accuracy` minus the accuracy to be expected on test labels as noisy as the training labels.
+    """
+    frames = []
+    for name, draw in product(settings, range(draws)):
+        task = settings[name].task(draw)
+        first = start(task, [width], [seed + draw * len(seeds) for seed in seeds], recipe)
+        rows = _one(first, task, recipe.stretched(task), sorted(rounds)).assign(setting=name, draw=draw)
+        expected = noisy_accuracy(rows["accuracy"], settings[name].noise, len(task.classes))
+        frames.append(rows.assign(gap=rows["train_accuracy"] - expected, error=1 - rows["accuracy"]))
+    return pd.concat(frames, ignore_index=True)
+
+
+def _one(first: Population, task: Task, recipe: Recipe, rounds: Sequence[int]) -> pd.DataFrame:
+    levels = {sparsity_after(k): k for k in rounds}
+    found = pruning.iterative(first, task, recipe, levels, scope=SCOPE)
+    tickets = {levels.get(level, 0): one for level, one in found}
+    shuffled = {k: train(control("shuffled mask", tickets, first, k), task, recipe) for k in rounds}
+    frames = []
+    for method, ones in {"ticket": tickets, "shuffled mask": {0: tickets[0], **shuffled}}.items():
+        learnt = [evaluate(one, task.x_train, task.y_train)["accuracy"] for one in ones.values()]
+        rows = scores(ones, task).assign(method=method, train_accuracy=pd.concat(learnt, ignore_index=True))
+        frames.append(rows)
+    return pd.concat(frames, ignore_index=True)

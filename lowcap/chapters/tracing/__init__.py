@@ -1,0 +1,1 @@
+"""Chapter 5: tracing activations, and removing the neurons that they point at."""

@@ -1,0 +1,1 @@
+"""What every chapter calls: its checked parameters, recorded numbers, judged claims and figures."""
