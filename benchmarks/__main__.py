@@ -13,8 +13,8 @@ from benchmarks import readme
 from benchmarks.inside import measure_inside
 from benchmarks.measure import CASES, CORES, FEW, N_SEEDS, measure
 from benchmarks.prune import measure_pruning
+from lowcap.recipe import CONVERGED
 from lowcap.tasks import load_task, resolve
-from lowcap.training import CONVERGED
 
 
 def machine() -> dict:

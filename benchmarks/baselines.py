@@ -21,8 +21,9 @@ from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 from torch.utils.data import DataLoader, RandomSampler, TensorDataset
 
 from lowcap.population import Population
+from lowcap.recipe import Recipe
 from lowcap.tasks import Task
-from lowcap.training import Recipe, train
+from lowcap.training import train
 
 
 class Trainer:

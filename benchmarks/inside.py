@@ -15,8 +15,9 @@ from lowcap.chapters.robustness.corruption import CORRUPTIONS, corrupt
 from lowcap.chapters.robustness.experiments import scores, sweep
 from lowcap.chapters.saliency.attribution import METHODS, Settings, attribute, maps
 from lowcap.population import Population
+from lowcap.recipe import CONVERGED
 from lowcap.tasks import Task
-from lowcap.training import CONVERGED, train
+from lowcap.training import train
 
 POINTS, IMAGES, NETWORKS, SOME = 2000, 500, 70, 10  # SOME: images that are explained one at a time
 TARGETS = {"t-SNE map": 20, "attribution": 60, "corruption": 30}  # seconds

@@ -16,8 +16,8 @@ from threadpoolctl import threadpool_limits
 from benchmarks.baselines import OneByOne, Ours, Sklearn, Stacked, Tight, Trainer, Wide
 from lowcap.evaluation import f1_score, macro_f1
 from lowcap.population import Population
+from lowcap.recipe import CONVERGED
 from lowcap.tasks import Task
-from lowcap.training import CONVERGED
 
 WIDTHS = (2, 4, 6, 8, 10, 12, 16, 24, 32, 48, 64)
 N_SEEDS = 10

@@ -18,8 +18,9 @@ from benchmarks.measure import CORES, FEW, WIDTHS, limited, spread
 from lowcap.evaluation import f1_score, roc_auc
 from lowcap.population import Population
 from lowcap.pruning import one_shot
+from lowcap.recipe import CONVERGED
 from lowcap.tasks import Task
-from lowcap.training import CONVERGED, train
+from lowcap.training import train
 
 LEVELS = tuple(level / 20 for level in range(20))  # 0 to 0.95
 SECONDS = 5  # in which all networks should be pruned to all levels and scored

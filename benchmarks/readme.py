@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lowcap.training import CONVERGED
+from lowcap.recipe import CONVERGED
 
 START, END = "<!-- bench:start -->", "<!-- bench:end -->"
 RIVALS = {

@@ -24,12 +24,13 @@ from benchmarks.__main__ import machine
 from benchmarks.measure import spread
 from benchmarks.readme import into
 from benchmarks.sweep_report import END, START, as_markdown, plot
-from lowcap.sweep import engine, experiments
+from lowcap.parallel import on_cores
+from lowcap.sweep import engine, experiments, plan
 from lowcap.sweep.command import planned
-from lowcap.sweep.engine import Plan, work
+from lowcap.sweep.engine import work
+from lowcap.sweep.plan import Plan
 from lowcap.sweep.pools import Dask, Here, Loky, Pool
 from lowcap.tasks import resolve
-from lowcap.training import on_cores
 
 WIDTHS = (2, 4, 8, 16, 32, 64)  # of the sweep that is reckoned up: an even number of seeds fills a shard
 # Dask looks at what its workers run a hundred times a second, and has them hand freed memory back at once.
@@ -126,7 +127,7 @@ def memory(counts: tuple[int, ...]) -> list[dict]:
 class Ready(Here):
     """Has every shard's result at once, so that only keeping it takes time."""
 
-    def __init__(self, result: engine.Result):
+    def __init__(self, result: plan.Result):
         super().__init__()
         self.result = result
 

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 import pandas as pd
 import torch
-from scipy.stats import bootstrap, rankdata
+from scipy.stats import rankdata
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 
@@ -87,45 +85,3 @@ def roc_auc(logits: Tensor, y: Tensor) -> np.ndarray:
     n, m = positive.sum(), (~positive).sum()
     ranks = rankdata(np.nan_to_num(logits.detach().numpy()), axis=0)[positive].sum(0)
     return (ranks - n * (n + 1) / 2) / (n * m or np.nan)
-
-
-def interval(values: object, *, statistic: Callable = np.mean, confidence: float = 0.95, seed: int = 0) -> pd.Series:
-    """`estimate, low, high` of a statistic with its bootstrap interval (percentile, 2,000 resamples).
-
-    >>> interval([1.0, 1.0, 1.0]).tolist()
-    [1.0, 1.0, 1.0]
-
-    Raises:
-        UserError: no values, or a confidence that is not between 0 and 1.
-    """
-    values = np.asarray(values, dtype=float)
-    if values.size == 0:
-        raise UserError("`values` must hold at least one number; got none")
-    if not 0 < confidence < 1:
-        raise UserError(f"`confidence` must lie between 0 and 1, both excluded; got {confidence!r}")
-    estimate = low = high = float(statistic(values))
-    if np.ptp(values) > 0:
-        rng = np.random.default_rng(seed)
-        result = bootstrap(
-            (values,), statistic, n_resamples=2000, method="percentile", confidence_level=confidence, rng=rng
-        )
-        low, high = result.confidence_interval
-    return pd.Series({"estimate": estimate, "low": float(low), "high": float(high)})
-
-
-def spread(values: object, form: str = "{:.3f}", statistic: Callable = np.mean) -> str:
-    """The statistic of the values that are numbers as text, each number by `form`, and in brackets its `interval`.
-
-    Of two or three values, too few for an interval, it is their range; of one, and of none, a dash.
-
-    >>> spread([0.5, 0.75], "{:.2f}"), spread([0.5]), spread([])
-    ('0.62 (range 0.50 to 0.75)', '0.500 (–)', '–')
-    """
-    known = np.asarray(values, dtype=float).ravel()
-    known = known[np.isfinite(known)]
-    if not known.size:
-        return "–"
-    few = known.size <= 3
-    low, high = (known.min(), known.max()) if few else interval(known, statistic=statistic)[["low", "high"]]
-    middle, low, high = (form.format(value).replace("-", "−") for value in (statistic(known), low, high))
-    return f"{middle} (–)" if known.size == 1 else f"{middle} ({'range ' if few else ''}{low} to {high})"

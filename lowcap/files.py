@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all, folders that one process holds, and what a full disk is told by."""
+"""Files: written whole or not at all, in folders that one process holds; and where those of the package itself lie."""
 
 from __future__ import annotations
 
@@ -65,3 +65,10 @@ def remedy(message: str) -> str:
     """What to do about a failure whose message tells of a full disk, whoever met it; nothing for others."""
     full = any(os.strerror(number) in message for number in FULL)
     return "; make room on the disk and run the same command again" if full and "make room" not in message else ""
+
+
+def beside(installed: str, checkout: str) -> Path:
+    """The folder `installed` inside the package, as a wheel has it, or else `checkout` in the checkout around it."""
+    package = Path(__file__).resolve().parent
+    inside = package / installed
+    return inside if inside.is_dir() else package.parent / checkout

@@ -7,7 +7,7 @@ stays removed, so masks nest from level to level. `lowcap.chapters.tracing.units
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,65 +17,14 @@ import torch
 from torch import Tensor
 
 from lowcap.errors import UserError, fraction, one_of
-from lowcap.evaluation import evaluate, losses
-from lowcap.initial import grasp, synflow
+from lowcap.evaluation import evaluate
 from lowcap.population import Population
+from lowcap.pruning_scores import SCORES, Layers
+from lowcap.recipe import Recipe
 from lowcap.tasks import Task
-from lowcap.training import Recipe, train
+from lowcap.training import train
 
 SCOPES = ("layer", "first", "network")
-Layers = tuple[Tensor, Tensor]  # something per weight, as w_in (D, U) and w_out (U, K) are
-
-
-def _magnitude(population: Population, x: Tensor | None, y: Tensor | None, seed: int) -> Layers:
-    return population.w_in.abs(), population.w_out.abs()
-
-
-def _random(population: Population, x: Tensor | None, y: Tensor | None, seed: int) -> Layers:
-    parts = []
-    for width, own in zip(population.widths, population.seeds, strict=True):
-        generator = np.random.default_rng([seed, own, width])
-        parts.append(
-            (generator.random((population.n_features, width)), generator.random((width, population.n_outputs)))
-        )
-    w_in, w_out = np.concatenate([w for w, _ in parts], axis=1), np.concatenate([w for _, w in parts])
-    return torch.from_numpy(w_in), torch.from_numpy(w_out)
-
-
-def _activation(population: Population, x: Tensor | None, y: Tensor | None, seed: int) -> Layers:
-    images = given("x", x, "activation")
-    rms, rms_hidden = (a.double().square().mean(0).sqrt()[:, None] for a in (images, population.hidden(images)))
-    return population.w_in.abs() * rms, population.w_out.abs() * rms_hidden
-
-
-def _gradient(population: Population, x: Tensor | None, y: Tensor | None, seed: int) -> Layers:
-    images, labels = given("x", x, "gradient"), given("y", y, "gradient")
-    weights = (population.w_in, population.w_out)
-    with torch.enable_grad():
-        # The gradient of a member that has diverged must not spoil the others'.
-        logits = population(images).nan_to_num(0, 0, 0)
-        grads = torch.autograd.grad(losses(logits, labels).sum(), weights)
-    return (weights[0] * grads[0]).abs(), (weights[1] * grads[1]).abs()
-
-
-def _grasp(population: Population, x: Tensor | None, y: Tensor | None, seed: int) -> Layers:
-    scores = grasp(population, given("x", x, "grasp"), given("y", y, "grasp"))
-    lowest = min(float(score.min()) for score in scores)  # what is gone already ranks below 0
-    return scores[0].double() - lowest, scores[1].double() - lowest
-
-
-def _synflow(population: Population, x: Tensor | None, y: Tensor | None, seed: int) -> Layers:
-    return synflow(population)
-
-
-SCORES: dict[str, Callable[[Population, Tensor | None, Tensor | None, int], Layers]] = {
-    "magnitude": _magnitude,
-    "random": _random,
-    "activation": _activation,
-    "gradient": _gradient,
-    "grasp": _grasp,
-    "synflow": _synflow,
-}
 
 
 @dataclass(frozen=True)
@@ -119,7 +68,7 @@ def rank(
         by: which weights go first: those of small `magnitude`; of small magnitude times the root mean square of the
             `activation` that they are fed on images `x` (after Sun et al. 2024); of small product with their `gradient`
             of the loss on `x` and `y` (Lee et al. 2019: on an untrained population, SNIP); those of low `grasp` or
-            `synflow` score (see `lowcap.initial`); or `random` ones, drawn by `seed` and the member's own.
+            `synflow` score (see `lowcap.pruning_scores`); or `random` ones, drawn by `seed` and the member's own.
         scope: `layer` takes the same fraction of both layers, `first` of the first layer only, `network` ranks both
             layers together.
         live: `(D,)` bool, the inputs that ever vary (`Task.live`). If given, the weights of the others go first and do
@@ -278,11 +227,3 @@ def ranks_of(score: Tensor) -> Tensor:
     """The rank of each of `(n,)` scores, 0 for the smallest, equal ones in order of their index."""
     order = score.argsort(stable=True)
     return torch.empty_like(order).index_copy_(0, order, torch.arange(len(order)))
-
-
-def given(name: str, value: Tensor | None, by: str) -> Tensor:
-    if value is None:
-        raise UserError(
-            f"the score `{by}` needs `{name}`: pass training images and labels, x=task.x_train, y=task.y_train"
-        )
-    return value

@@ -8,19 +8,16 @@ through in blocks of a few members, so that few of its zeros are ever multiplied
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn.functional import one_hot
 
 from lowcap.population import Population
+from lowcap.recipe import OPTIMIZERS, Recipe
 from lowcap.tasks import Task
 
-if TYPE_CHECKING:
-    from lowcap.training import Recipe
-
-OPTIMIZERS = {"sgd": torch.optim.SGD, "adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
 BLOCK_ROWS = 1024  # large batches are gone through in blocks of so many images
 HEAD_CELLS = 4096  # a block of second layers has at most so many entries, or one member
 AfterStep = Callable[[float, Tensor, Tensor], None]

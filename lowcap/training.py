@@ -1,4 +1,4 @@
-"""Recipes and the one training loop, for all members of a population at once.
+"""The training loop of populations, for all members of a population at once.
 
 Members share mini-batches and nothing else. The loss is the sum over members of each member's batch mean, so that each
 trains as if it were alone. The population is trained in shards small enough for the processor's caches, one thread
@@ -8,101 +8,21 @@ each; a shard's content does not depend on the number of threads, and so neither
 from __future__ import annotations
 
 import math
-import os
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from contextvars import ContextVar
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable
 from itertools import pairwise
-from numbers import Integral, Real
-from typing import Any
+from numbers import Integral
 
 import numpy as np
 import torch
 
 from lowcap.errors import UserError
-from lowcap.population import INITS, Population
-from lowcap.shard import OPTIMIZERS, AfterStep, Data, Shard
+from lowcap.parallel import one_thread_each
+from lowcap.population import Population
+from lowcap.recipe import Recipe, _number
+from lowcap.shard import AfterStep, Data, Shard
 from lowcap.tasks import Task
 
-PAIR_IMAGES = 9_500  # training images of a pair of MNIST's digits, more or less
 SHARD_UNITS = 640  # weights, gradient and momentum of so many units fit a core's own cache
-_cores: ContextVar[int | None] = ContextVar("cores", default=None)  # that may be used; None: all of this process
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """How a network is trained.
-
-    Attributes:
-        init: name of the initialisation (`population.INITS`).
-        optimizer: `sgd`, `adam` or `adamw`, as in `torch.optim`, with `momentum` (SGD only) and `weight_decay`.
-        lr: learning rate, at least at the start: `schedule` is `constant` or `cosine` (falls to zero).
-        batch_size: images per step; None takes all, and an epoch is then one step.
-        epochs: passes over the training images; training always runs to the end.
-
-    Raises:
-        UserError: a value is out of range; the message names the parameter and the range.
-    """
-
-    name: str = "custom"
-    init: str = "published"
-    optimizer: str = "sgd"
-    lr: float = 0.05
-    momentum: float = 0.0
-    weight_decay: float = 0.0
-    batch_size: int | None = 128
-    epochs: int = 20
-    schedule: str = "constant"
-
-    def __post_init__(self) -> None:
-        checks = {
-            "init": (self.init in tuple(INITS), f"one of {', '.join(INITS)}"),
-            "optimizer": (self.optimizer in tuple(OPTIMIZERS), f"one of {', '.join(OPTIMIZERS)}"),
-            "lr": (0 < _number(self.lr) < math.inf, "a positive number"),
-            "momentum": (0 <= _number(self.momentum) < 1, "a number of at least 0 and below 1"),
-            "weight_decay": (0 <= _number(self.weight_decay) < math.inf, "a number of at least 0"),
-            "batch_size": (
-                self.batch_size is None or _number(self.batch_size, Integral) >= 1,
-                "a whole number of at least 1, or None for all images",
-            ),
-            "epochs": (_number(self.epochs, Integral) >= 0, "a whole number of at least 0"),
-            "schedule": (self.schedule in ("constant", "cosine"), "constant or cosine"),
-        }
-        for name, (fine, allowed) in checks.items():
-            if not fine:
-                raise UserError(f"`{name}` of a recipe must be {allowed}; got {getattr(self, name)!r}")
-
-    def but(self, **changes: Any) -> Recipe:
-        """This recipe with some values changed."""
-        return replace(self, **changes)
-
-    def steps(self, n_images: int) -> int:
-        """Steps of the optimiser on so many training images."""
-        return self.epochs * math.ceil(n_images / (self.batch_size or n_images))
-
-    def rate(self, done: float, total: float) -> float:
-        """The learning rate after `done` of `total` epochs or steps."""
-        return self.lr if self.schedule == "constant" else self.lr * (1 + math.cos(math.pi * done / total)) / 2
-
-    def stretched(self, task: Task) -> Recipe:
-        """This recipe with as many more epochs as the task has fewer training images than a pair of MNIST's digits.
-
-        So the number of steps is about the same on small datasets. Full-batch recipes stay as they are.
-        """
-        times = max(1, round(PAIR_IMAGES / len(task.x_train))) if self.batch_size else 1
-        return self.but(epochs=self.epochs * times)
-
-
-def _number(value: Any, kind: type = Real) -> Any:
-    """The value, or NaN, which is in no range, if it is not a number of that kind."""
-    return value if isinstance(value, kind) and not isinstance(value, bool) else math.nan
-
-
-PUBLISHED = Recipe("published", init="published", lr=0.03, batch_size=None, epochs=100)
-CONVERGED = Recipe("converged", lr=0.05, momentum=0.9)
-ADAM = Recipe("adam", optimizer="adam", lr=2e-3)
 
 
 def train(
@@ -146,8 +66,8 @@ def train(
     if on_epoch:
         _revise(population, on_epoch(0, population), shards)
     with one_thread_each() as pool:
-        for start, stop in pairwise(stops):
-            for _ in pool.map(lambda shard, a=start, b=stop: shard.run(a, b, after_step), shards):
+        for begin, stop in pairwise(stops):
+            for _ in pool.map(lambda shard, a=begin, b=stop: shard.run(a, b, after_step), shards):
                 pass
             if on_epoch:
                 _revise(population, on_epoch(stop, population), shards)
@@ -177,39 +97,11 @@ def shares(widths: list[int]) -> list[list[int]]:
     return [group for group in groups if group]
 
 
-def cores() -> int:
-    """How many cores may be used here: those of `on_cores`, else all that this process has."""
-    own = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return _cores.get() or own
+def trained(task: Task, widths: Iterable[int], seeds: Iterable[int], recipe: Recipe) -> Population:
+    """One network for every width and seed, trained by the recipe."""
+    return train(start(task, widths, seeds, recipe), task, recipe)
 
 
-@contextmanager
-def on_cores(count: int) -> Iterator[None]:
-    """Let what is trained in this block use so many cores, as one of several processes that share a machine."""
-    token = _cores.set(count)
-    try:
-        yield
-    finally:
-        _cores.reset(token)
-
-
-@contextmanager
-def one_thread_each() -> Iterator[ThreadPoolExecutor]:
-    """A pool of one worker per core, set up by `work_alone`."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        with ThreadPoolExecutor(cores(), initializer=work_alone) as pool:
-            yield pool
-    finally:
-        torch.set_num_threads(threads)
-
-
-def work_alone() -> None:
-    """Let this thread's matrix products use one thread, and its numbers below 1e-38 be zero.
-
-    The momentum of a unit that died or of a pixel that is seldom lit fades to such numbers, and processors are slow
-    with them.
-    """
-    torch.set_num_threads(1)
-    torch.set_flush_denormal(True)
+def start(task: Task, widths: Iterable[int], seeds: Iterable[int], recipe: Recipe) -> Population:
+    """One untrained network for every width and seed."""
+    return Population.grid(widths, seeds, n_features=task.n_features, n_outputs=task.n_outputs, init=recipe.init)

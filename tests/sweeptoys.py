@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from lowcap.sweep.engine import Plan
 from lowcap.sweep.origin import Origin, origin
+from lowcap.sweep.plan import Plan
 
 
 @dataclass(frozen=True)

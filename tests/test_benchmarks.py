@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from lowcap.population import Population
+from lowcap.recipe import CONVERGED
 from lowcap.tasks import load_task
-from lowcap.training import CONVERGED
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -13,7 +13,7 @@ from lowcap.book import drift
 from lowcap.book.build import results
 from lowcap.book.execute import execute
 from lowcap.notebook import ledger, parameters
-from lowcap.training import cores
+from lowcap.parallel import cores
 
 QUICK = {  # the chapters that always run, and what makes them quicker still; the others run weekly
     "01-replay": {},

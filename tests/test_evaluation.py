@@ -15,9 +15,11 @@ from torch import Tensor
 from toydata import toy_task
 
 from lowcap.errors import UserError
-from lowcap.evaluation import evaluate, f1_score, interval, macro_f1, roc_auc, spread
+from lowcap.evaluation import evaluate, f1_score, macro_f1, roc_auc
 from lowcap.population import Population
-from lowcap.training import ADAM, train
+from lowcap.recipe import ADAM
+from lowcap.statistics import interval, spread
+from lowcap.training import train
 
 unhurried = settings(deadline=None, max_examples=60)
 few_values = st.sampled_from([-math.inf, -2.5, -1.0, 0.0, 1.0, 2.5, math.inf])  # many ties

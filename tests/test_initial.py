@@ -6,10 +6,10 @@ from torch import nn
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 from toydata import toy_task
 
-from lowcap import pruning
+from lowcap import pruning, pruning_scores
 from lowcap.errors import UserError
-from lowcap.initial import grasp, synflow
 from lowcap.population import Population
+from lowcap.pruning_scores import grasp, synflow
 from lowcap.tasks import Task
 
 SIZES = [(3, 0), (5, 1), (2, 2)]  # widths and seeds
@@ -82,7 +82,7 @@ def test_synflow_conserves_the_sum_over_layers_and_over_hidden_units() -> None:
 def test_snip_is_the_gradient_score_of_untrained_networks() -> None:
     task = toy_task(3)
     population = start(task)
-    found = pruning.SCORES["gradient"](population, task.x_train.double(), task.y_train, 0)
+    found = pruning_scores.SCORES["gradient"](population, task.x_train.double(), task.y_train, 0)
     for member in range(len(SIZES)):
         module = population.to_module(member)
         # Lee et al.: the gradient by indicators c, at 1, that multiply the weights

@@ -12,7 +12,7 @@ import torch
 
 from lowcap import parallel
 from lowcap.errors import UserError, fraction
-from lowcap.training import cores, on_cores
+from lowcap.parallel import cores, on_cores
 
 
 def test_results_come_in_the_order_of_the_jobs(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,9 +19,11 @@ from lowcap import pruning
 from lowcap.errors import UserError
 from lowcap.evaluation import evaluate
 from lowcap.population import Population
-from lowcap.pruning import SCOPES, SCORES, gradual, iterative, measure, one_shot, prune, rank, results
+from lowcap.pruning import SCOPES, gradual, iterative, measure, one_shot, prune, rank, results
+from lowcap.pruning_scores import SCORES
+from lowcap.recipe import CONVERGED, Recipe
 from lowcap.tasks import Task, load_task
-from lowcap.training import CONVERGED, Recipe, train
+from lowcap.training import train
 
 unhurried = settings(deadline=None, max_examples=40)
 some_widths = st.lists(st.integers(1, 6), min_size=1, max_size=4)

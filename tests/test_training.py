@@ -16,8 +16,9 @@ from lowcap import shard, training
 from lowcap.errors import UserError
 from lowcap.evaluation import evaluate
 from lowcap.population import Population
+from lowcap.recipe import ADAM, CONVERGED, PUBLISHED, Recipe
 from lowcap.tasks import Task, load_task
-from lowcap.training import ADAM, CONVERGED, PUBLISHED, Recipe, train
+from lowcap.training import train
 
 BASE = Recipe(lr=0.1, batch_size=32, epochs=3)  # 96 images: three whole batches
 RECIPES = {

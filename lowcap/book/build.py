@@ -16,10 +16,10 @@ from typing import Any
 
 import nbformat
 
-from lowcap import files, tasks
-from lowcap.book import cache, gate, provenance, source, stage
+from lowcap import files, provenance, tasks
+from lowcap.book import cache, gate, source, stage
 from lowcap.book.execute import TIME_LIMIT, execute
-from lowcap.book.pages import assets, citation, paper, pdf, reading, site
+from lowcap.book.pages import assets, citation, ledger_page, paper, pdf, reading, site, status_page
 from lowcap.book.steps import Steps
 from lowcap.errors import BuildError, UserError
 from lowcap.notebook import ledger, parameters
@@ -137,7 +137,7 @@ class Build:
         """The executed and gated chapter, from the cache if nothing that it depends on has changed."""
         overrides = parameters.FAST.get(name, {}) if self.options.fast else {}
         model = parameters.validate(name, overrides).model_dump(mode="json")
-        key = provenance.cache_key(path, model, identity)
+        key = cache.cache_key(path, model, identity)
         kept = None if {name, "*"} & set(self.options.again) else cache.find(self.executed, key)
         with self.steps.step(f"execute {name}") as step:
             if kept is None:
@@ -149,7 +149,7 @@ class Build:
                     self.options.limit,
                 )
                 notebook, step.note = run.notebook, f"peak {run.peak_bytes / 2**20:.0f} MiB"
-                notebook.metadata["lowcap"] = provenance.record(run, model, identity, self.book.root)
+                notebook.metadata["lowcap"] = cache.record(run, model, identity, self.book.root)
             else:
                 notebook, step.note = nbformat.read(kept, as_version=4), "unchanged, not executed again"
         gate.check_executed(path.name, notebook, injected=bool(overrides))
@@ -188,10 +188,10 @@ def generate(place: Path, found: list[dict[str, Any]], origins: dict[str, dict[s
     """Write what pages include of what was `found`, and of where it comes from, into the stage `place`."""
     judged = Counter(claim["chapter"] for claim in ledger.verdicts(found))
     made = {
-        "ledger": ledger.ledger_table(found),
-        "score": ledger.score_table(found),
-        "evidence": provenance.evidence(origins, judged),
-        "status": provenance.status_page(origins),
+        "ledger": ledger_page.ledger_table(found),
+        "score": ledger_page.score_table(found),
+        "evidence": status_page.evidence(origins, judged),
+        "status": status_page.status_page(origins),
     }
     for name, text in made.items():
         (place / stage.GENERATED / f"{name}.md").write_text(text, encoding="utf-8")

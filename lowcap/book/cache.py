@@ -5,13 +5,20 @@ content, so that the folder alone tells what is whole.
 """
 
 import hashlib
+import json
+import platform
 import sys
 from collections.abc import Collection
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import nbformat
 
+import lowcap
 from lowcap import files
+from lowcap.book.execute import Run
+from lowcap.provenance import commit_of, machine, versions
 
 KEPT = 24  # executed chapters that stay beside those of the last book
 
@@ -52,3 +59,35 @@ def tidy(folder: Path, used: Collection[Path]) -> None:
 
 def _checksum(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()[:32]
+
+
+def cache_key(source: Path, parameters: dict[str, Any], identity: dict[str, Any]) -> str:
+    """Hash of all that an executed chapter depends on: its notebook, this package and the published numbers that it
+    reads, parameters, data and versions."""
+    package = Path(lowcap.__file__).parent
+    files = [source, *sorted(package.glob("*.py")), *sorted(package.glob("*.toml")), package / "book" / "execute.py"]
+    files += sorted(package.parent.glob("data/published/*.csv"))
+    facts = {
+        "files": [(file.name, hashlib.sha256(file.read_bytes()).hexdigest()) for file in files],
+        "parameters": parameters,
+        "data": identity,
+        "versions": versions(),
+        "machine": platform.machine(),
+    }
+    return hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode()).hexdigest()[:32]
+
+
+def record(run: Run, parameters: dict[str, Any], identity: dict[str, Any], root: Path) -> dict[str, Any]:
+    """What is kept about one execution: inside the executed notebook, and in the site's `provenance.json`."""
+    commit, dirty = commit_of(root)
+    return {
+        "executed": datetime.now(UTC).isoformat(timespec="seconds"),
+        "seconds": round(run.seconds, 1),
+        "peak_mib": round(run.peak_bytes / 2**20),
+        "commit": commit,
+        "dirty": dirty,
+        "data": identity,
+        "parameters": parameters,
+        "versions": versions(),
+        "machine": machine(),
+    }

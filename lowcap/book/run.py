@@ -11,7 +11,7 @@ from pathlib import Path
 import nbformat
 
 from lowcap import files, tasks
-from lowcap.book import gate, provenance, source, stage
+from lowcap.book import cache, gate, source, stage
 from lowcap.book.build import generate, hold, repository
 from lowcap.book.execute import TIME_LIMIT, execute
 from lowcap.book.pages import assets, reading, single_file, site
@@ -54,7 +54,7 @@ def run(
         for warning in gate.warned(done.notebook):
             print(f"{chapter}: {warning}", file=sys.stderr)
         gate.check_executed(chapter, done.notebook, injected=bool(altered))
-        done.notebook.metadata["lowcap"] = provenance.record(done, model, tasks.identity(dataset), root)
+        done.notebook.metadata["lowcap"] = cache.record(done, model, tasks.identity(dataset), root)
         with steps.step("page"):
             page = _publish(book, chapter, done.notebook, work, dataset, one_file)
     print(f"The executed notebook is {out / chapter}.ipynb, its page {page}")

@@ -25,11 +25,12 @@ from lowcap.chapters.robustness.experiments import sweep
 from lowcap.evaluation import evaluate
 from lowcap.explorables import forms
 from lowcap.explorables.blob import Blob, packed, rounded, shades, top_of
+from lowcap.files import beside
 from lowcap.notebook.claim_box import show as display
-from lowcap.place import beside
 from lowcap.population import Population
+from lowcap.recipe import PUBLISHED, Recipe
 from lowcap.tasks import Task
-from lowcap.training import PUBLISHED, Recipe, train
+from lowcap.training import train
 
 CODE = beside("static", "book/static") / "explorables"
 FILES = ("network.js", "core.js", "train-yourself.js", "prune-yourself.js", "draw-digit.js", "corrupt-it.js",

@@ -25,9 +25,9 @@ from lowcap.errors import UserError
 from lowcap.notebook import ledger, parameters
 from lowcap.notebook.parameter_table import literal
 from lowcap.notebook.parameter_types import allowed
-from lowcap.sweep.engine import Plan
 from lowcap.sweep.grid import Axis, parse, whole
 from lowcap.sweep.origin import digest, origin
+from lowcap.sweep.plan import Plan
 
 MOST_RUNS = 1000
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")

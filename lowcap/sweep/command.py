@@ -9,10 +9,10 @@ from typing import cast
 
 from lowcap import tasks
 from lowcap.errors import UserError
-from lowcap.sweep import engine, experiments, pools
+from lowcap.parallel import cores
+from lowcap.sweep import engine, experiments, plan, pools
 from lowcap.sweep.grid import parse
 from lowcap.sweep.origin import origin
-from lowcap.training import cores
 
 MOST_SHARDS = 1_000_000
 CHAPTER = "chapter:"
@@ -56,7 +56,7 @@ def sweep(
     return path
 
 
-def planned(experiment: str, assignments: Sequence[str]) -> engine.Plan:
+def planned(experiment: str, assignments: Sequence[str]) -> plan.Plan:
     """The plan of one of the package's own experiments. Raises as `sweep` does."""
     grid = parse(assignments, experiments.axes(experiment))
     experiments.check(experiment, grid)
@@ -68,4 +68,4 @@ def planned(experiment: str, assignments: Sequence[str]) -> engine.Plan:
             raise UserError(
                 f"the grid has more than {MOST_SHARDS:,} shards; sweep a part of it into each of several --out"
             )
-    return engine.Plan(experiment, grid, origin(grid["dataset"]), jobs)
+    return plan.Plan(experiment, grid, origin(grid["dataset"]), jobs)

@@ -7,11 +7,10 @@ import os
 import socket
 import time
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, wait
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
 
 import pandas as pd
 import pyarrow as pa
@@ -20,52 +19,16 @@ import torch
 from threadpoolctl import threadpool_limits
 
 from lowcap.errors import BuildError
+from lowcap.parallel import on_cores
 from lowcap.sweep import origin as origins
-from lowcap.sweep.grid import Grid
 from lowcap.sweep.origin import Origin
+from lowcap.sweep.plan import Job, Plan, Result
 from lowcap.sweep.pools import Pool
 from lowcap.sweep.progress import Progress
 from lowcap.sweep.store import Store
-from lowcap.training import on_cores
 
 DEATHS = 3  # in a row, with nothing finished in between, are enough
 TRIES = 2  # that a shard has alone, after a worker has died while it was at work on it
-
-
-class Job(Protocol):
-    """A shard: its rows follow from what it describes and from the origin alone."""
-
-    def describe(self) -> dict[str, Any]: ...
-    def label(self) -> str: ...
-    def is_whole(self) -> bool: ...
-    def rows(self) -> pd.DataFrame: ...
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What is to be computed: the name and grid that were asked for, the shards in the order of their rows."""
-
-    experiment: str
-    grid: Grid
-    origin: Origin
-    jobs: Sequence[Job]
-
-    def key(self, job: Job) -> str:
-        """The name of a shard: a hash of all that its rows depend on."""
-        about = job.describe()
-        data = self.origin["data"]
-        own = {**self.origin, "data": data.get(about.get("dataset"), data)}
-        return origins.digest([about, own])
-
-
-@dataclass(frozen=True)
-class Result:
-    """A shard's rows as the bytes of a Parquet file, and what is told of it beside them."""
-
-    payload: bytes
-    rows: int
-    seconds: float
-    worker: str
 
 
 def work(job: Job, origin: Origin) -> Result:

@@ -12,9 +12,8 @@ from typing import Any
 
 import pandas as pd
 
-from lowcap import pruning
+from lowcap import pruning, pruning_scores
 from lowcap.chapters.descent import experiments as descent
-from lowcap.chapters.magnitude.experiments import start, trained
 from lowcap.chapters.robustness import experiments as robustness
 from lowcap.chapters.robustness.corruption import CORRUPTIONS, check_severity
 from lowcap.chapters.tickets import experiments as tickets
@@ -22,9 +21,10 @@ from lowcap.chapters.tracing import activations, subnetworks
 from lowcap.errors import UserError
 from lowcap.evaluation import evaluate
 from lowcap.population import Population
+from lowcap.recipe import ADAM, CONVERGED, PUBLISHED, Recipe
 from lowcap.sweep.grid import Axis, Grid, classes, names, numbers, own_or, suggestion, whole
 from lowcap.tasks import DATASETS, Task, load_task, with_train_size
-from lowcap.training import ADAM, CONVERGED, PUBLISHED, Recipe
+from lowcap.training import start, trained
 
 UNITS = 2048  # hidden units of a shard's networks, or one seed: some ten seconds of training
 LARGEST_SEED = 2**32 - 1
@@ -157,7 +157,7 @@ EXPERIMENTS = {
         "pruned once to each level, nothing trained afterwards",
         {
             "level": numbers(0, 1, default="0,0.5,0.8,0.9,0.95,0.99", what="fractions"),
-            "by": names(pruning.SCORES, default="magnitude"),
+            "by": names(pruning_scores.SCORES, default="magnitude"),
             "scope": names(pruning.SCOPES, default="first"),
         },
     ),

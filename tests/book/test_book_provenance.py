@@ -6,7 +6,9 @@ from collections import Counter
 import pytest
 import toybook
 
-from lowcap.book import provenance
+from lowcap import provenance
+from lowcap.book import cache
+from lowcap.book.pages import status_page
 
 IDENTITY = {"name": "digits", "files": {}}
 
@@ -17,7 +19,7 @@ def chapter(tmp_path):
 
 
 def key(chapter, parameters=(("steps", 1),), identity=IDENTITY):
-    return provenance.cache_key(chapter, dict(parameters), identity)
+    return cache.cache_key(chapter, dict(parameters), identity)
 
 
 def test_the_same_chapter_has_the_same_key_wherever_it_lies(chapter):
@@ -34,14 +36,14 @@ def test_text_parameters_and_data_each_change_the_key(chapter):
 
 def test_a_changed_package_version_or_published_number_changes_the_key(chapter, tmp_path, monkeypatch):
     first = key(chapter)
-    monkeypatch.setattr(provenance, "versions", lambda: {"torch": "0"})
+    monkeypatch.setattr(cache, "versions", lambda: {"torch": "0"})
     assert key(chapter) != first
     monkeypatch.undo()
     package = tmp_path / "package"
     (package / "book").mkdir(parents=True)
     (package / "__init__.py").touch()
     (package / "book" / "execute.py").touch()
-    monkeypatch.setattr(provenance.lowcap, "__file__", str(package / "__init__.py"))
+    monkeypatch.setattr(cache.lowcap, "__file__", str(package / "__init__.py"))
     other = key(chapter)
     (package / "training.py").write_text("lr = 0.1")
     changed = key(chapter)
@@ -75,7 +77,7 @@ def test_repetitions_time_memory_and_machine_of_each_chapter_are_told():
     machine = {"processor": "Abacus", "cores": 2, "memory_gib": 1, "system": "Wood"}
     entry = {"parameters": {"n_seeds": 3, "seeds": [0, 42], "lr": 0.1}, "seconds": 61.2, "peak_mib": 1536}
     chapters = {"01-a": entry | {"machine": machine}, "02-b": entry | {"parameters": {}}}
-    lines = provenance.evidence(chapters, Counter({"01-a": 2})).splitlines()
+    lines = status_page.evidence(chapters, Counter({"01-a": 2})).splitlines()
     assert lines[2:4] == [
         "| [](01-a.ipynb) | 2 | `n_seeds` 3, `seeds` 2 | 61 s | 1.5 GiB |",
         "| [](02-b.ipynb) | 0 |  | 61 s | 1.5 GiB |",

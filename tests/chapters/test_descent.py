@@ -9,8 +9,8 @@ from sklearn.linear_model import Ridge
 from lowcap.chapters.descent import experiments as descent
 from lowcap.chapters.descent import random_features
 from lowcap.errors import UserError
+from lowcap.recipe import ADAM
 from lowcap.tasks import Task, load_task, with_label_noise, with_train_size
-from lowcap.training import ADAM
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,8 @@ from lowcap.chapters.tickets import early
 from lowcap.chapters.tickets import experiments as tickets
 from lowcap.errors import UserError
 from lowcap.population import Population
-from lowcap.training import Recipe, train
+from lowcap.recipe import Recipe
+from lowcap.training import train
 
 RECIPE = Recipe(init="he", lr=0.1, momentum=0.9, batch_size=16, epochs=4)
 TASK = tickets.only_live(toy_task(n=96))

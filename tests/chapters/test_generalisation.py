@@ -10,8 +10,9 @@ from lowcap.chapters.tickets import generalisation
 from lowcap.chapters.tickets.generalisation import Setting
 from lowcap.evaluation import evaluate
 from lowcap.population import Population
+from lowcap.recipe import Recipe
 from lowcap.tasks import with_label_noise
-from lowcap.training import Recipe, train
+from lowcap.training import train
 
 RECIPE = Recipe(init="he", lr=0.1, momentum=0.9, batch_size=16, epochs=4)
 TASK = tickets.only_live(toy_task(n=96))

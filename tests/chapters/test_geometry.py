@@ -22,8 +22,8 @@ from lowcap.chapters.replay import experiments as replay
 from lowcap.errors import UserError
 from lowcap.notebook import figures
 from lowcap.population import Population
+from lowcap.recipe import CONVERGED
 from lowcap.tasks import load_task
-from lowcap.training import CONVERGED
 
 SHORT = CONVERGED.but(epochs=3)
 

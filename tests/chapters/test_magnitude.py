@@ -6,12 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lowcap import pruning
+from lowcap import pruning, statistics, training
 from lowcap.chapters.magnitude import experiments as magnitude
 from lowcap.chapters.replay import experiments as replay
 from lowcap.errors import UserError
+from lowcap.recipe import CONVERGED, Recipe
 from lowcap.tasks import Task, load_task
-from lowcap.training import CONVERGED, Recipe, train
+from lowcap.training import train
 
 RECIPE = CONVERGED.but(epochs=3)
 LEVELS = [0, 0.5, 0.9]
@@ -74,7 +75,7 @@ def test_five_ways_reach_the_same_sparsity(task: Task) -> None:
 
 
 def test_fine_tuning_starts_from_the_pruned_network_and_dense_ones_train_on_too(task: Task) -> None:
-    dense = magnitude.trained(task, [8], [0, 1], RECIPE)
+    dense = training.trained(task, [8], [0, 1], RECIPE)
     rows = magnitude.fine_tuned(dense, task, [0, 0.9], RECIPE, scope="first")
     for level in (0, 0.9):
         alone = train(pruning.prune(dense, level, scope="first"), task, RECIPE, order_seed=1)
@@ -88,7 +89,7 @@ def test_a_sweep_prunes_each_pair_with_a_training_of_its_own(task: Task) -> None
     assert rows.groupby(["pair", "method"]).size().to_dict() == {
         ("0-1", "one-shot"): 3, ("0-1", "fine-tuned"): 1, ("4-9", "one-shot"): 3, ("4-9", "fine-tuned"): 1,
     }  # fmt: skip
-    alone = magnitude.trained(task, [4], [0], RECIPE.stretched(task))
+    alone = training.trained(task, [4], [0], RECIPE.stretched(task))
     oracle = pruning.one_shot(alone, LEVELS, task.x_test, task.y_test, ranking=pruning.rank(alone, scope="first"))
     assert rows.query("pair == '4-9' and method == 'one-shot'")["loss"].tolist() == oracle["loss"].tolist()
 
@@ -124,12 +125,12 @@ def test_up_to_the_largest_sparsity_every_level_is_good_enough(scores: list[floa
 def test_a_comparison_is_of_the_same_networks() -> None:
     one = pd.DataFrame({"seed": [0, 1, 2], "f1": [0.9, 0.5, 0.7]})
     other = pd.DataFrame({"seed": [2, 1, 0], "f1": [0.6, 0.4, 0.8]})
-    assert magnitude.compared(one, other, ["seed"]).round(9).tolist() == [0.1, 0.1, 0.1]
+    assert statistics.compared(one, other, ["seed"]).round(9).tolist() == [0.1, 0.1, 0.1]
 
 
 def test_a_summary_is_the_mean_of_each_group_with_its_interval() -> None:
     index = pd.MultiIndex.from_product([["a", "b"], range(3)], names=["pair", "seed"])
-    table = magnitude.summarised(pd.Series([1.0, 2.0, 3.0, 5.0, 5.0, np.nan], index), ["pair"])
+    table = statistics.summarised(pd.Series([1.0, 2.0, 3.0, 5.0, 5.0, np.nan], index), ["pair"])
     estimate, low, high = table.loc["a"].tolist()
     assert estimate == 2
     assert low < 2 < high
@@ -137,7 +138,7 @@ def test_a_summary_is_the_mean_of_each_group_with_its_interval() -> None:
 
 
 def test_a_recipe_decides_the_first_weights(task: Task) -> None:
-    plain, he = (magnitude.start(task, [4], [0], Recipe(init=init)) for init in ("published", "he"))
+    plain, he = (training.start(task, [4], [0], Recipe(init=init)) for init in ("published", "he"))
     assert plain.init == "published"
     assert he.init == "he"
     assert (plain.w_in != he.w_in).any()
@@ -148,7 +149,7 @@ def test_one_level_of_several_pairs_is_that_of_each_alone(task: Task) -> None:
     assert rows.groupby(["pair", "method"]).size().eq(2).all()
     recipe = RECIPE.stretched(task)
     *_, (level, last) = pruning.iterative(
-        magnitude.start(task, [4], [0, 1], recipe), task, recipe, [0.5, 0.9], scope="first"
+        training.start(task, [4], [0, 1], recipe), task, recipe, [0.5, 0.9], scope="first"
     )
     alone = pruning.results(last, task.x_test, task.y_test)
     assert level == 0.9

@@ -12,9 +12,9 @@ from lowcap import modules
 from lowcap.chapters.tickets import multilayer
 from lowcap.chapters.tickets.multilayer import Setup, kept_after, largest, masked, mlp
 from lowcap.errors import UserError
+from lowcap.modules import Transformer
+from lowcap.recipe import Recipe
 from lowcap.tasks import load_task, with_train_size
-from lowcap.training import Recipe
-from lowcap.transformer import Transformer
 
 TASK = toy_task(3, n=60)
 RECIPE = Recipe(optimizer="adam", lr=5e-3, batch_size=20, epochs=3)

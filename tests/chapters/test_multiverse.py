@@ -6,6 +6,7 @@ import pytest
 import torch
 from scipy.stats import spearmanr
 
+from lowcap import statistics, training
 from lowcap.chapters.capacity import experiments as capacity
 from lowcap.chapters.held_up import multiverse, other_questions, questions_over_pairs
 from lowcap.chapters.held_up.multiverse import Question, explore, kept, shares
@@ -14,8 +15,8 @@ from lowcap.chapters.replay import experiments as replay
 from lowcap.chapters.robustness import experiments as robustness
 from lowcap.errors import UserError
 from lowcap.notebook import claims
+from lowcap.recipe import ADAM, CONVERGED, PUBLISHED
 from lowcap.tasks import load_task
-from lowcap.training import ADAM, CONVERGED, PUBLISHED
 
 TOY = Question(
     "graceful",
@@ -86,8 +87,8 @@ def test_choices_are_listed_with_ours_in_bold():
 def test_rank_correlations_of_many_are_those_of_scipy():
     rng = np.random.default_rng(1)
     x, y = rng.normal(size=(5, 30)), rng.integers(0, 4, (5, 30)).astype(float)
-    assert capacity.spearman(x, y) == pytest.approx([spearmanr(a, b).statistic for a, b in zip(x, y, strict=True)])
-    assert capacity.spearman(np.ones(4), np.arange(4.0)) == 0
+    assert statistics.spearman(x, y) == pytest.approx([spearmanr(a, b).statistic for a, b in zip(x, y, strict=True)])
+    assert statistics.spearman(np.ones(4), np.arange(4.0)) == 0
 
 
 def test_an_interval_over_digits_is_the_jackknife_of_digits():
@@ -105,7 +106,7 @@ def test_an_interval_over_digits_is_the_jackknife_of_digits():
     assert over.to_list() == pytest.approx([whole, whole - 1.96 * error, whole + 1.96 * error])
     assert (
         questions_over_pairs.correlation(hard, needed, "pairs").to_list()
-        == capacity.rank_correlation(hard, needed).to_list()
+        == statistics.rank_correlation(hard, needed).to_list()
     )
     assert np.isnan(
         questions_over_pairs.correlation(hard[:3], needed[:3], "digits")["low"]
@@ -261,8 +262,8 @@ def test_what_can_go_without_loss_is_counted_per_width():
 
 def test_integrated_gradients_from_a_black_image_lie_on_ink_by_arithmetic():
     task = load_task([4, 9], dataset="digits")
-    dense = magnitude.trained(task, [4], range(2), CONVERGED.but(epochs=2).stretched(task))
-    start = magnitude.start(task, [4], range(2), CONVERGED)
+    dense = training.trained(task, [4], range(2), CONVERGED.but(epochs=2).stretched(task))
+    start = training.start(task, [4], range(2), CONVERGED)
     for networks in ({"study": dense, "converged": dense}, {"study": start, "converged": start}):
         question = other_questions.saliency_strokes(networks, task.x_test[:10])
         option = {

@@ -15,8 +15,9 @@ from torch import Tensor
 from lowcap.chapters.replay import experiments as replay
 from lowcap.errors import UserError
 from lowcap.population import Population
+from lowcap.recipe import PUBLISHED
 from lowcap.tasks import load_task
-from lowcap.training import PUBLISHED, train
+from lowcap.training import train
 
 REFERENCE = pd.read_csv(Path(__file__).parents[2] / "data" / "published" / "replay_seed0.csv")
 KEYS = ["seed", "width", "pair"]

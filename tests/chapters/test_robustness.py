@@ -14,8 +14,9 @@ from lowcap.chapters.robustness.corruption import CORRUPTIONS, corrupt
 from lowcap.errors import UserError
 from lowcap.evaluation import evaluate
 from lowcap.population import Population
+from lowcap.recipe import ADAM, CONVERGED
 from lowcap.tasks import Task, load_task
-from lowcap.training import ADAM, CONVERGED, train
+from lowcap.training import train
 
 RECIPE = CONVERGED.but(epochs=3)
 SOME = {"gaussian": [0, 0.3], "occlusion": [0, 7]}

@@ -7,7 +7,7 @@ import torch
 from sklearn.metrics import auc, roc_auc_score
 from torch import Tensor
 
-from lowcap.chapters.magnitude import experiments as magnitude
+from lowcap import training
 from lowcap.chapters.replay import experiments as replay
 from lowcap.chapters.saliency import attribution, faithfulness
 from lowcap.chapters.saliency import experiments as saliency
@@ -16,8 +16,8 @@ from lowcap.chapters.saliency.map_figure import gallery
 from lowcap.errors import UserError
 from lowcap.population import Population
 from lowcap.pruning import prune
+from lowcap.recipe import CONVERGED
 from lowcap.tasks import Task, load_task
-from lowcap.training import CONVERGED
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +27,7 @@ def task() -> Task:
 
 @pytest.fixture(scope="module")
 def trained(task: Task) -> Population:
-    return magnitude.trained(task, [6], range(3), CONVERGED.but(epochs=30))
+    return training.trained(task, [6], range(3), CONVERGED.but(epochs=30))
 
 
 def square(*rows: str) -> Tensor:

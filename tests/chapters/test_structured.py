@@ -19,8 +19,9 @@ from lowcap.errors import UserError
 from lowcap.evaluation import evaluate
 from lowcap.population import Population
 from lowcap.pruning import measure, prune, results
+from lowcap.recipe import CONVERGED, Recipe
 from lowcap.tasks import load_task
-from lowcap.training import CONVERGED, Recipe, train
+from lowcap.training import train
 
 unhurried = settings(deadline=None, max_examples=40)
 some_widths = st.lists(st.integers(1, 6), min_size=1, max_size=4)

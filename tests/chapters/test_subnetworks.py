@@ -13,7 +13,8 @@ from lowcap.chapters.tracing import activations, specialists, subnetworks, timin
 from lowcap.errors import UserError
 from lowcap.population import Population
 from lowcap.pruning import prune
-from lowcap.training import ADAM, train
+from lowcap.recipe import ADAM
+from lowcap.training import train
 
 TASK = toy_task(4, n=240)
 RECIPE = ADAM.but(epochs=15, lr=0.01, init="he")

@@ -15,8 +15,9 @@ from lowcap.chapters.threshold import stages
 from lowcap.errors import UserError
 from lowcap.modules import LAYERS
 from lowcap.population import Population
+from lowcap.recipe import Recipe
 from lowcap.tasks import load_task, with_train_size
-from lowcap.training import Recipe, train
+from lowcap.training import train
 
 ADAMW = Recipe(optimizer="adamw", lr=5e-3, weight_decay=0.01, batch_size=16, epochs=2, init="he")
 

@@ -12,8 +12,9 @@ from lowcap.chapters.tickets import experiments as tickets
 from lowcap.errors import UserError
 from lowcap.evaluation import evaluate
 from lowcap.population import Population
+from lowcap.recipe import CONVERGED, Recipe
 from lowcap.tasks import load_task
-from lowcap.training import CONVERGED, Recipe, train
+from lowcap.training import train
 
 RECIPE = Recipe(init="he", lr=0.1, momentum=0.9, batch_size=16, epochs=4)
 TASK = tickets.only_live(toy_task(n=96))

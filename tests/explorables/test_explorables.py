@@ -22,6 +22,7 @@ from toybook import REAL
 
 from lowcap import pruning
 from lowcap.book.pages import assets
+from lowcap.book.pages.ledger_page import ledger_table
 from lowcap.chapters.geometry.measures import Images, procrustes
 from lowcap.chapters.geometry.tsne import maps
 from lowcap.chapters.robustness.corruption import corrupt
@@ -30,10 +31,10 @@ from lowcap.evaluation import evaluate, f1_score
 from lowcap.explorables import blob as pagedata
 from lowcap.explorables import elements
 from lowcap.explorables.blob import Blob
-from lowcap.notebook.ledger import ledger_table
 from lowcap.population import Population
+from lowcap.recipe import CONVERGED, PUBLISHED
 from lowcap.tasks import Task, load_task
-from lowcap.training import CONVERGED, PUBLISHED, train
+from lowcap.training import train
 
 LEVELS, TUNED = (0.0, 0.3, 0.5, 0.8, 0.95, 0.99), (0.5, 0.95)
 NAMES = ("train-yourself", "draw-digit", "prune-yourself", "corrupt-it", "morph-map")

@@ -11,6 +11,7 @@ import pytest
 import torch
 from myst_nb.ext.glue import extract_glue_data_cell
 
+from lowcap.book.pages import ledger_page
 from lowcap.errors import BuildError, UserError
 from lowcap.notebook import claims, ledger, parameters
 from lowcap.notebook.claim_box import Verdict, as_html, as_text
@@ -265,7 +266,7 @@ def test_the_ledger_has_a_row_for_each_judged_claim() -> None:
 def test_the_score_counts_verdicts_by_source() -> None:
     judged = [("Kumar (2025), Fig. 4", "holds"), ("This book", "holds"), ("Kumar (2025), abstract", "does not hold")]
     found = [{"claim": {"source": source, "verdict": verdict}} for source, verdict in judged]
-    assert ledger.score_table(found).splitlines() == [
+    assert ledger_page.score_table(found).splitlines() == [
         "| Claims of | ✓ holds | ✗ does not hold |",
         "|---|--:|--:|",
         "| Kumar (2025) | 1 | 1 |",

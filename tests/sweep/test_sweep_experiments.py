@@ -6,15 +6,16 @@ import pytest
 import torch
 
 from lowcap import pruning
-from lowcap.chapters.magnitude.experiments import trained
 from lowcap.chapters.robustness import experiments as robustness
 from lowcap.errors import UserError
 from lowcap.evaluation import evaluate
+from lowcap.parallel import on_cores, one_thread_each
+from lowcap.recipe import CONVERGED
 from lowcap.sweep import experiments
 from lowcap.sweep.command import planned
 from lowcap.sweep.engine import as_parquet, work
 from lowcap.tasks import load_task
-from lowcap.training import CONVERGED, on_cores, one_thread_each
+from lowcap.training import trained
 
 FEW = ["dataset=digits", "pair=4-9", "width=2,3", "seed=0:1", "epochs=3"]
 

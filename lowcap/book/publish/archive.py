@@ -17,7 +17,7 @@ from typing import Any
 import nbformat
 
 from lowcap import files as whole
-from lowcap.book import cache, provenance, source
+from lowcap.book import cache, source
 from lowcap.book.build import repository
 from lowcap.book.pages import citation
 from lowcap.book.publish import crate
@@ -76,7 +76,7 @@ def read(root: Path, output: Path) -> Built:
 
 
 def _executed(chapter: Path, output: Path, entry: Mapping[str, Any]) -> Path | None:
-    path = cache.find(output / "executed", provenance.cache_key(chapter, entry["parameters"], entry["data"]))
+    path = cache.find(output / "executed", cache.cache_key(chapter, entry["parameters"], entry["data"]))
     return path if path and nbformat.read(path, as_version=4).metadata["lowcap"] == entry else None
 
 

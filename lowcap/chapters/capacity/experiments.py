@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
-from scipy.stats import bootstrap, rankdata
 
 from lowcap.evaluation import evaluate
 from lowcap.population import Population
+from lowcap.recipe import Recipe
 from lowcap.tasks import ALL_PAIRS, PAIRS, Task, class_names, load_task, resolve
-from lowcap.training import Recipe, train
+from lowcap.training import train
 
 
 def pairs_in_order(n: int, dataset: str = "auto") -> list[tuple[int, int]]:
@@ -116,26 +115,3 @@ def linear_error(task: Task, *, alpha: float = 100.0) -> float:
     weights = torch.linalg.solve(x.T @ x + alpha * torch.eye(task.n_features), x.T @ (target - target.mean()))
     guess = (task.x_val - middle) @ weights + target.mean() > 0
     return float((guess != task.y_val.bool()).double().mean())
-
-
-def rank_correlation(x: Sequence[float], y: Sequence[float], *, seed: int = 0) -> pd.Series:
-    """Spearman's rank correlation as `estimate, low, high`, with the 95 % bootstrap interval over the points.
-
-    Points with a NaN are left out. The correlation with a constant is 0, that of fewer than three points is NaN.
-    """
-    points = np.array([x, y], dtype=float)
-    points = points[:, ~np.isnan(points.sum(0))]
-    if points.shape[1] < 3:
-        return pd.Series({"estimate": np.nan, "low": np.nan, "high": np.nan})
-    options: dict[str, Any] = {"paired": True, "vectorized": True, "n_resamples": 2000, "method": "percentile"}
-    result = bootstrap(tuple(points), spearman, rng=np.random.default_rng(seed), **options)
-    low, high = map(float, result.confidence_interval)
-    return pd.Series({"estimate": float(spearman(*points)), "low": low, "high": high})
-
-
-def spearman(x: np.ndarray, y: np.ndarray, axis: int = -1) -> np.ndarray:
-    """Spearman's rank correlation along an axis; 0 with a constant. Many at once, unlike `scipy.stats.spearmanr`."""
-    ranks = (rankdata(values, axis=axis) for values in (x, y))
-    x, y = (one - one.mean(axis, keepdims=True) for one in ranks)
-    size = np.sqrt((x * x).sum(axis) * (y * y).sum(axis))
-    return np.divide((x * y).sum(axis), size, out=np.zeros_like(size), where=size > 0)

@@ -19,12 +19,12 @@ from torch import Tensor
 from lowcap.chapters.descent.random_features import BLOCK, N_VAL, whole
 from lowcap.errors import UserError
 from lowcap.evaluation import losses
-from lowcap.modules import fit
+from lowcap.modules import Transformer, fit
 from lowcap.parallel import in_processes
 from lowcap.population import Population
+from lowcap.recipe import Recipe
 from lowcap.tasks import Task, with_label_noise, with_train_size
-from lowcap.training import Recipe, train
-from lowcap.transformer import Transformer
+from lowcap.training import train
 
 REACH = 16  # "very wide": so many times the interpolation threshold
 HEADS = 2  # of a transformer, whose width is a multiple of it

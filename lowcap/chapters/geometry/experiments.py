@@ -14,13 +14,13 @@ import torch
 
 from lowcap import pruning
 from lowcap.chapters.geometry.measures import BETWEEN, MEASURES, WITHIN, Images, Layer, hidden_layers, workers
-from lowcap.chapters.magnitude.experiments import start
 from lowcap.chapters.replay import experiments as replay
 from lowcap.errors import UserError
-from lowcap.evaluation import interval
 from lowcap.population import Population
+from lowcap.recipe import Recipe
+from lowcap.statistics import interval
 from lowcap.tasks import Task
-from lowcap.training import Recipe, train
+from lowcap.training import start, train
 
 Conditions = dict[str, Population]  # the same networks, a population per thing that was done to them
 DENSE, AS_RUN, OTHER, UNTRAINED = "dense", "as run", "another seed", "untrained"

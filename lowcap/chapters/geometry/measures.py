@@ -20,9 +20,9 @@ from torch import Tensor
 
 from lowcap.chapters.replay import experiments as replay
 from lowcap.errors import UserError
+from lowcap.parallel import cores
 from lowcap.population import Population
 from lowcap.tasks import Task
-from lowcap.training import cores
 
 
 @dataclass(frozen=True)

@@ -27,8 +27,9 @@ from lowcap.chapters.saliency import experiments as saliency
 from lowcap.chapters.tracing.subnetworks import compare, members, removable
 from lowcap.evaluation import f1_score
 from lowcap.population import Population
+from lowcap.recipe import Recipe
 from lowcap.tasks import Task, load_task
-from lowcap.training import Recipe, train
+from lowcap.training import train
 
 
 def studys_own(

@@ -14,14 +14,14 @@ import numpy as np
 import pandas as pd
 import torch
 
-from lowcap import pruning
+from lowcap import pruning, statistics, training
 from lowcap.chapters.capacity import experiments as capacity
 from lowcap.chapters.held_up.multiverse import Question
 from lowcap.chapters.magnitude import experiments as magnitude
 from lowcap.chapters.replay import experiments as replay
 from lowcap.evaluation import evaluate, f1_score
+from lowcap.recipe import Recipe
 from lowcap.tasks import load_task
-from lowcap.training import Recipe
 
 LEVELS = (0.0, 0.5, 0.7, 0.8, 0.85, 0.9, 0.93, 0.95, 0.97, 0.98, 0.99, 0.995)
 TENTHS = tuple(round(0.1 * i, 1) for i in range(10))
@@ -48,7 +48,7 @@ def pruned_pairs(
     whole, less = [], []
     for pair in pairs:
         task = load_task(pair, dataset=dataset)
-        dense = magnitude.trained(task, widths, seeds, recipe.stretched(task))
+        dense = training.trained(task, widths, seeds, recipe.stretched(task))
         whole.append(evaluate(dense, task.x_test, task.y_test).assign(pair=task.name))
         some = dense.select([i for i, width in enumerate(dense.widths) if width in pruned])
         levels = sorted({*LEVELS, *TENTHS}) if pair in tenths else LEVELS
@@ -80,13 +80,13 @@ def correlation(hard: pd.Series, needed: pd.Series, over: str) -> pd.Series:
     the jackknife that leaves out one digit at a time with all its pairs (Lin et al. 2020, who show it to be cautious).
     """
     both = pd.DataFrame({"hard": hard, "needed": needed}).dropna()
-    found = capacity.rank_correlation(*both.to_numpy().T)
+    found = statistics.rank_correlation(*both.to_numpy().T)
     if over == "pairs" or found.isna().any():
         return found
     labels = both.index.str.split("-")
     digits = sorted({digit for pair in labels for digit in pair})
     left = [both[[digit not in pair for pair in labels]] for digit in digits]
-    each = np.array([capacity.spearman(*one.to_numpy().T) for one in left if len(one) > 2])
+    each = np.array([statistics.spearman(*one.to_numpy().T) for one in left if len(one) > 2])
     error = 1.96 * np.sqrt(len(each) * each.var()) if len(each) > 2 else np.nan
     whole = found["estimate"]
     return pd.Series({"estimate": whole, "low": whole - error, "high": whole + error})

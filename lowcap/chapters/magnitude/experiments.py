@@ -12,10 +12,11 @@ import torch
 from lowcap import pruning
 from lowcap.chapters.replay import experiments as replay
 from lowcap.errors import UserError
-from lowcap.evaluation import dead_units, f1_score, interval
+from lowcap.evaluation import dead_units, f1_score
 from lowcap.population import Population
+from lowcap.recipe import Recipe
 from lowcap.tasks import Task, load_task
-from lowcap.training import Recipe, train
+from lowcap.training import start, train, trained
 
 KINDS = {"as run": True, "true": False}
 
@@ -59,16 +60,6 @@ def against_reference(rows: pd.DataFrame) -> tuple[int, int]:
     known[["kind", "level"]] = pd.DataFrame(known["column"].map(names).tolist(), index=known.index)
     both = rows.merge(known, on=["pair", "width", "seed", "kind", "level"])
     return len(both), int(((both["f1"] - both["reference"]).abs() < 1e-9).sum())
-
-
-def trained(task: Task, widths: Iterable[int], seeds: Iterable[int], recipe: Recipe) -> Population:
-    """One network for every width and seed, trained by the recipe."""
-    return train(start(task, widths, seeds, recipe), task, recipe)
-
-
-def start(task: Task, widths: Iterable[int], seeds: Iterable[int], recipe: Recipe) -> Population:
-    """One untrained network for every width and seed."""
-    return Population.grid(widths, seeds, n_features=task.n_features, n_outputs=task.n_outputs, init=recipe.init)
 
 
 def fine_tuned(population: Population, task: Task, levels: Iterable[float], recipe: Recipe, **how: Any) -> pd.DataFrame:
@@ -211,14 +202,3 @@ def largest_sparsity(
     fine = f1.ge(bar, axis=0).cummin(axis=1)
     last = fine.sum(axis=1) - 1
     return pd.Series(np.where(last >= 0, f1.columns.to_numpy()[last], np.nan), index=f1.index, name="sparsity")
-
-
-def summarised(values: pd.Series, by: Sequence[str]) -> pd.DataFrame:
-    """`estimate, low, high`: mean and bootstrap interval of the values in each group of the index levels `by`."""
-    return values.dropna().groupby(list(by)).apply(interval).unstack()
-
-
-def compared(rows: pd.DataFrame, reference: pd.DataFrame, by: Sequence[str], value: str = "f1") -> pd.Series:
-    """Mean difference of `value` between the same networks in two frames, with its bootstrap interval over them."""
-    both = [frame.set_index(list(by))[value] for frame in (rows, reference)]
-    return interval((both[0] - both[1]).dropna())

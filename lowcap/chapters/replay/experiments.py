@@ -23,11 +23,11 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 
 from lowcap.errors import UserError
 from lowcap.evaluation import f1_score, roc_auc
-from lowcap.place import beside
+from lowcap.files import beside
+from lowcap.parallel import one_thread_each
 from lowcap.population import Population, head
 from lowcap.shard import BLOCK_ROWS
 from lowcap.tasks import PAIRS, check_classes, check_seed, raw_training_images
-from lowcap.training import one_thread_each
 
 SEEDS = (0, 42, 78)
 WIDTHS = (2, 4, 6, 8, 10, 12, 16, 24, 32, 48, 64)

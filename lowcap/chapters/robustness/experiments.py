@@ -10,14 +10,14 @@ import torch
 from torch import Tensor
 
 from lowcap import pruning
-from lowcap.chapters.magnitude.experiments import start
 from lowcap.chapters.replay import experiments as replay
 from lowcap.chapters.robustness.corruption import CORRUPTIONS, corrupt, patch_side
 from lowcap.errors import UserError
 from lowcap.evaluation import answer_scores, f1_score
 from lowcap.population import Population
+from lowcap.recipe import Recipe
 from lowcap.tasks import Task, load_task
-from lowcap.training import Recipe, train
+from lowcap.training import start, train
 
 Kinds = Mapping[str, Sequence[float]]  # severities by kind of corruption
 Networks = list[tuple[Task, Population]]  # one population per split

@@ -20,8 +20,8 @@ import torch
 from torch import Tensor
 
 from lowcap.errors import UserError, one_of
+from lowcap.parallel import one_thread_each
 from lowcap.population import Population
-from lowcap.training import one_thread_each
 
 with warnings.catch_warnings():
     warnings.filterwarnings("ignore", "IProgress not found")  # a progress bar that nobody asked for has no widgets

@@ -19,10 +19,11 @@ from lowcap.chapters.replay import experiments as replay
 from lowcap.chapters.saliency import attribution, faithfulness
 from lowcap.chapters.saliency.attribution import DEFAULT, LOCAL, Settings
 from lowcap.errors import one_of
-from lowcap.evaluation import interval, roc_auc
+from lowcap.evaluation import roc_auc
+from lowcap.parallel import one_thread_each
 from lowcap.population import Population
+from lowcap.statistics import interval
 from lowcap.tasks import Task
-from lowcap.training import one_thread_each
 
 LAYERS = ("read-out", "hidden", "both")
 REGIONS = ("ink", "near ink", "elsewhere", "always zero")

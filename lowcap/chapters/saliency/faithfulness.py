@@ -20,8 +20,8 @@ from lowcap.chapters.saliency.attribution import (  # before Captum, which it ke
     attribute,
 )
 from lowcap.errors import fraction
+from lowcap.parallel import one_thread_each
 from lowcap.population import Population
-from lowcap.training import one_thread_each
 
 from captum.metrics import infidelity, infidelity_perturb_func_decorator, sensitivity_max  # isort: skip
 

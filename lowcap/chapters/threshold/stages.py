@@ -20,9 +20,9 @@ from lowcap.errors import UserError
 from lowcap.modules import LAYERS, Rule, accuracy, fit, sparsities
 from lowcap.parallel import in_threads
 from lowcap.population import Population
+from lowcap.recipe import Recipe
 from lowcap.shard import AfterStep
 from lowcap.tasks import Task
-from lowcap.training import Recipe
 
 Networks = dict[tuple[str, int], nn.Sequential]  # by stage and seed
 FINE_TUNE_ORDER = 1000  # what is added to the seed of the order of mini-batches when a network is trained on

@@ -9,9 +9,9 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from lowcap.chapters.magnitude.experiments import compared
 from lowcap.chapters.tickets.experiments import CONTROLS
 from lowcap.errors import UserError
+from lowcap.statistics import compared
 
 
 def between(rows: pd.DataFrame, by: Sequence[str], *, of: str = "ticket", value: str = "accuracy") -> pd.DataFrame:

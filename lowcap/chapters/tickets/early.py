@@ -14,8 +14,9 @@ from lowcap import pruning
 from lowcap.chapters.tickets.experiments import SCOPE, carve, reinitialised, scores, shuffled, sparsity_after
 from lowcap.errors import UserError
 from lowcap.population import Population
+from lowcap.recipe import Recipe
 from lowcap.tasks import Task, with_train_size
-from lowcap.training import Recipe, train
+from lowcap.training import train
 
 SYNFLOW_ROUNDS = 20
 

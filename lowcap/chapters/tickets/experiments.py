@@ -15,12 +15,13 @@ import pandas as pd
 import torch
 
 from lowcap import pruning
-from lowcap.chapters.magnitude.experiments import start as start  # the chapter takes its starts from here
 from lowcap.errors import UserError
 from lowcap.evaluation import evaluate
 from lowcap.population import Population
+from lowcap.recipe import Recipe
 from lowcap.tasks import Task
-from lowcap.training import Recipe, train
+from lowcap.training import start as start  # the chapter takes its starts from here
+from lowcap.training import train
 
 SHARE = 0.2  # of the weights left, removed per round
 SCOPE = "network"  # both layers ranked together

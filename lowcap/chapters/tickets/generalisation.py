@@ -9,12 +9,12 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from lowcap import pruning
-from lowcap.chapters.magnitude.experiments import start
 from lowcap.chapters.tickets.experiments import SCOPE, control, scores, sparsity_after
 from lowcap.evaluation import evaluate
 from lowcap.population import Population
+from lowcap.recipe import Recipe
 from lowcap.tasks import Task
-from lowcap.training import Recipe, train
+from lowcap.training import start, train
 
 
 def noisy_accuracy(accuracy: Any, share: float, n_classes: int) -> Any:

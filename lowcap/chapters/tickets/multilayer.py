@@ -20,8 +20,8 @@ from lowcap.errors import UserError, one_of
 from lowcap.parallel import in_threads
 from lowcap.population import INITS
 from lowcap.pruning import ranks_of
+from lowcap.recipe import Recipe
 from lowcap.tasks import Task
-from lowcap.training import Recipe
 
 OUTPUT = "head"  # the layer that gives the logits: pruned at half the rate, as by Frankle and Carbin
 Masks = dict[str, Tensor]

@@ -12,8 +12,8 @@ from torch import Tensor
 from lowcap.chapters.tracing.activations import Trace, answers, kept, quiet_first, scores, search, sizes
 from lowcap.chapters.tracing.subnetworks import Traced
 from lowcap.chapters.tracing.surgery import Opened, masked
+from lowcap.parallel import one_thread_each
 from lowcap.tasks import Task
-from lowcap.training import one_thread_each
 
 
 def one_vs_rest(yes: Tensor, truth: Tensor) -> pd.DataFrame:

@@ -23,10 +23,12 @@ from lowcap.chapters.tracing.activations import (
 )
 from lowcap.chapters.tracing.surgery import Opened
 from lowcap.evaluation import evaluate
+from lowcap.parallel import one_thread_each
 from lowcap.population import Population
 from lowcap.pruning import prune
+from lowcap.recipe import Recipe
 from lowcap.tasks import Task
-from lowcap.training import Recipe, one_thread_each, train
+from lowcap.training import train
 
 Traced = tuple[nn.Module, Trace]  # a network and what its hidden units did on the training images
 

@@ -8,7 +8,8 @@ from torch import Tensor
 from lowcap.errors import fraction, one_of
 from lowcap.evaluation import losses
 from lowcap.population import Population
-from lowcap.pruning import SCORES, given, ranks_of
+from lowcap.pruning import ranks_of
+from lowcap.pruning_scores import SCORES, given
 
 UNIT_SCORES = ("norm", "activation", "ablation", "random")
 
