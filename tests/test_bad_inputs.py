@@ -29,7 +29,7 @@ from lowcap import tasks
 from lowcap.data import folder, mnist_files
 from lowcap.errors import DataError, UserError
 from lowcap.notebook import parameters
-from lowcap.notebook.parameter_types import DATASETS, SCHEMAS, Parameters, allowed
+from lowcap.notebook.parameter_types import DATASETS, Parameters, allowed
 from lowcap.population import Population
 
 TIMES = 10 if os.environ.get("LOWCAP_MATRIX") == "1" else 1
@@ -141,8 +141,8 @@ def near(draw: st.DrawFn, field: Any) -> Any:
 
 @st.composite
 def asked(draw: st.DrawFn) -> tuple[str, dict[str, Any]]:
-    chapter = draw(st.sampled_from(list(SCHEMAS)))
-    fields = SCHEMAS[chapter].model_fields
+    chapter = draw(st.sampled_from(parameters.chapters()))
+    fields = parameters.schema(chapter).model_fields
     names = draw(st.lists(st.sampled_from(list(fields)), max_size=3, unique=True))
     raw = {name: draw(st.one_of(near(fields[name]), near(fields[name]), values)) for name in names}
     if draw(st.integers(0, 9)) == 0:

@@ -29,7 +29,7 @@ QUICK = {  # the chapters that always run, and what makes them quicker still; th
 }
 CHAPTERS = [
     pytest.param(name, marks=[] if name in QUICK else [pytest.mark.slow, pytest.mark.weekly])
-    for name in parameters.FAST
+    for name in parameters.chapters()
 ]
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
@@ -42,7 +42,7 @@ def run(chapter, folder, monkeypatch, threads):
     os.sched_setaffinity(0, set(sorted(before)[:threads]))
     try:
         path = toybook.REAL / "book" / f"{chapter}.ipynb"
-        settings = parameters.FAST[chapter] | QUICK.get(chapter, {}) | {"dataset": "digits"}
+        settings = parameters.fast(chapter) | QUICK.get(chapter, {}) | {"dataset": "digits"}
         done = execute(path, folder, settings, "digits")
     finally:
         os.sched_setaffinity(0, before)

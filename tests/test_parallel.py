@@ -29,13 +29,13 @@ def test_a_job_may_use_the_cores_that_were_allowed_around_it() -> None:
         assert parallel.in_threads([cores]) == [3]
 
 
-def test_processes_are_started_only_where_there_are_cores_for_them(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_processes_are_started_only_where_there_are_cores_for_them() -> None:
     with on_cores(1):
         assert parallel.in_processes([os.getpid] * 3) == [os.getpid()] * 3
-    monkeypatch.setattr(parallel, "cores", lambda: 2)
-    assert parallel.in_processes([os.getpid]) == [os.getpid()]
-    assert os.getpid() not in parallel.in_processes([os.getpid] * 2)
-    assert parallel.in_processes([torch.get_num_threads, cores]) == [1, 1]
+    with on_cores(2):
+        assert parallel.in_processes([os.getpid]) == [os.getpid()]
+        assert os.getpid() not in parallel.in_processes([os.getpid] * 2)
+        assert parallel.in_processes([torch.get_num_threads, cores]) == [1, 1]
 
 
 def test_what_a_job_raises_is_raised_here(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -135,7 +135,7 @@ class Build:
 
     def _chapter(self, name: str, path: Path, identity: dict[str, Any]) -> nbformat.NotebookNode:
         """The executed and gated chapter, from the cache if nothing that it depends on has changed."""
-        overrides = parameters.FAST.get(name, {}) if self.options.fast else {}
+        overrides = parameters.fast(name) if self.options.fast else {}
         model = parameters.validate(name, overrides).model_dump(mode="json")
         key = cache.cache_key(path, model, identity)
         kept = None if {name, "*"} & set(self.options.again) else cache.find(self.executed, key)

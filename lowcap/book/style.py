@@ -34,7 +34,7 @@ def check(root: Path, chapter: str, out: Path) -> Path:
     found = list(complaints(chapter, notebook))
     if found:
         raise BuildError(f"{path.name}: {'; '.join(found)}")
-    values = {"dataset": "digits"} | parameters.FAST.get(chapter, {})
+    values = {"dataset": "digits"} | parameters.fast(chapter)
     return run(root, chapter, [f"{name}={literal(value)}" for name, value in values.items()], out)
 
 

@@ -5,7 +5,8 @@ import shlex
 from html import escape
 from typing import Any
 
-from lowcap.notebook.parameter_types import FAST, SCHEMAS, allowed
+from lowcap.notebook.parameter_types import allowed
+from lowcap.notebook.schemas import fast, schema
 
 HEADINGS = ("parameter", "book's own", "allowed", "unit", "cost of more", "meaning")
 EXAMPLES: dict[str, Any] = {"pair": [3, 8], "pairs": [[3, 8]]}  # what is changed in the example, where it is there
@@ -14,7 +15,7 @@ EXAMPLES: dict[str, Any] = {"pair": [3, 8], "pairs": [[3, 8]]}  # what is change
 def rows(chapter: str) -> list[list[str]]:
     """A row of plain texts per parameter of the chapter, in the order of `HEADINGS`."""
     found = []
-    for name, field in SCHEMAS[chapter].model_fields.items():
+    for name, field in schema(chapter).model_fields.items():
         notes: Any = field.json_schema_extra
         texts = [name, literal(field.default), allowed(field).words, notes["unit"] or "–", notes["cost"]]
         found.append([*texts, str(field.description)])
@@ -47,9 +48,9 @@ def commands(chapter: str) -> dict[str, str]:
 
 def example(chapter: str) -> tuple[str, str]:
     """A parameter of the chapter and another value than the book's own, as text."""
-    fields = SCHEMAS[chapter].model_fields
+    fields = schema(chapter).model_fields
     known = [(name, value) for name, value in EXAMPLES.items() if name in fields]
-    numbers = [(name, value) for name, value in FAST[chapter].items() if isinstance(value, int | float)]
+    numbers = [(name, value) for name, value in fast(chapter).items() if isinstance(value, int | float)]
     name, value = [*known, *numbers][0]
     return name, literal(value)
 

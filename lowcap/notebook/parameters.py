@@ -8,7 +8,6 @@ import ast
 import html
 import json
 from collections.abc import Iterable, Mapping
-from difflib import get_close_matches
 from typing import Any
 
 from pydantic import ValidationError
@@ -19,24 +18,27 @@ from lowcap.errors import UserError
 from lowcap.notebook import claims, parameter_table
 from lowcap.notebook.claim_box import show
 from lowcap.notebook.parameter_table import table
-from lowcap.notebook.parameter_types import FAST, SCHEMAS, Parameters, allowed
+from lowcap.notebook.parameter_types import Parameters, allowed
+from lowcap.notebook.schemas import chapters, did_you_mean, fast, schema
 
-__all__ = ["FAST", "cell", "changed", "check", "check_classes", "parse_assignments", "schema", "table",
-           "validate"]  # fmt: skip
+__all__ = [
+    "cell",
+    "changed",
+    "chapters",
+    "check",
+    "check_classes",
+    "fast",
+    "parse_assignments",
+    "schema",
+    "table",
+    "validate",
+]  # fmt: skip
 
 ADVICE = (
     "Numbers, figures, tables and verdicts below are those of this run. The words between them, and the descriptions "
     "of figures, were written for the book's own run: where they say more than the numbers do, believe the numbers."
 )
 INJECTED = "# Parameters"  # the first line of the cell that papermill injects
-
-
-def schema(chapter: str) -> type[Parameters]:
-    """The parameter class of `chapter` (a file stem such as "02-capacity"); UserError when there is no such chapter."""
-    if chapter not in SCHEMAS:
-        shown = chapter if chapter.isprintable() else repr(chapter)
-        raise UserError(f"there is no chapter `{shown}`{_did_you_mean(chapter, SCHEMAS)}")
-    return SCHEMAS[chapter]
 
 
 def validate(chapter: str, raw: Mapping[str, Any]) -> Parameters:
@@ -130,15 +132,9 @@ def _flat(value: Any) -> list[int]:
     return [value] if isinstance(value, int) else [number for item in value for number in _flat(item)]
 
 
-def _did_you_mean(name: str, names: Iterable[str]) -> str:
-    known = list(names)
-    near = get_close_matches(name.lower(), known, n=1)
-    return (f"; did you mean `{near[0]}`? There are: " if near else "; there are: ") + ", ".join(known)
-
-
 def _unknown(chapter: str, name: str) -> str:
     shown = name if name.isprintable() else repr(name)
-    return f"`{shown}` is not a parameter of chapter {chapter}{_did_you_mean(name, schema(chapter).model_fields)}"
+    return f"`{shown}` is not a parameter of chapter {chapter}{did_you_mean(name, schema(chapter).model_fields)}"
 
 
 def _refusal(name: str, field: FieldInfo, came: Any, problem: ErrorDetails) -> str:

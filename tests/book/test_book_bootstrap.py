@@ -131,7 +131,7 @@ def bare(tmp_path_factory):
 def test_a_chapter_runs_in_an_empty_folder_and_installs_what_it_needs(wheel, bare, tmp_path, name):
     source = nbformat.read(ROOT / "book" / f"{name}.ipynb", as_version=4)
     first = next(i for i, c in enumerate(source.cells) if "parameters" in c.metadata.get("tags", []))
-    values = {"dataset": "digits"} | parameters.FAST[name]
+    values = {"dataset": "digits"} | parameters.fast(name)
     source.cells.insert(first + 1, new_code_cell("\n".join(f"{key} = {value!r}" for key, value in values.items())))
     nbformat.write(bootstrap.add(source, None, "9.9"), tmp_path / "chapter.ipynb")
     shutil.copy(wheel, tmp_path)

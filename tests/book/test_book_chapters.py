@@ -129,7 +129,7 @@ def test_the_ledger_and_the_origin_of_the_numbers_are_on_their_pages(site):
 @pytest.mark.slow
 @pytest.mark.parametrize("chapter", ALTERED)
 def test_a_chapter_runs_at_a_readers_own_settings(chapter, tmp_path):
-    settings = parameters.FAST[chapter] | ALTERED[chapter] | {"dataset": "digits"}
+    settings = parameters.fast(chapter) | ALTERED[chapter] | {"dataset": "digits"}
     checked = parameters.validate(chapter, settings).model_dump(mode="json")
     made = execute(toybook.REAL / "book" / f"{chapter}.ipynb", tmp_path, checked, "digits").notebook
     gate.check_executed(chapter, made, injected=True)

@@ -15,7 +15,7 @@ from lowcap import tasks
 from lowcap.book import gate
 from lowcap.book.execute import execute
 from lowcap.notebook import ledger, parameters
-from lowcap.notebook.parameter_types import LARGEST_SEED, SCHEMAS, allowed
+from lowcap.notebook.parameter_types import LARGEST_SEED, allowed
 
 PAIRS = {"digits": [2, 7], "fashion-mnist": [3, 8], "four": [1, 3], "two": [0, 1]}
 ALWAYS = {("01-replay", "two"), ("04-threshold", "two")}
@@ -23,7 +23,7 @@ CASES = ("lowest", "highest", "fashion-mnist", "four", "two")
 
 
 def cells() -> list[Any]:
-    every = [(chapter, case) for chapter in SCHEMAS for case in CASES]
+    every = [(chapter, case) for chapter in parameters.chapters() for case in CASES]
     skipped = pytest.mark.skipif(os.environ.get("LOWCAP_MATRIX") != "1", reason="LOWCAP_MATRIX=1 runs the whole matrix")
     return [pytest.param(*one, marks=[pytest.mark.slow, *([] if one in ALWAYS else [skipped])]) for one in every]
 
@@ -39,9 +39,9 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def settings(chapter: str, case: str) -> dict[str, Any]:
     """The fast settings with another pair; at an edge of every range, if the case says so."""
-    fields = SCHEMAS[chapter].model_fields
+    fields = parameters.schema(chapter).model_fields
     pair = PAIRS.get(case, PAIRS["digits"])
-    found = dict(parameters.FAST[chapter])
+    found = dict(parameters.fast(chapter))
     if case in ("lowest", "highest"):
         for name, field in fields.items():
             value = edge(field, case)

@@ -19,7 +19,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell
 
 from lowcap.errors import UserError
 from lowcap.notebook import claims, parameter_table, parameters
-from lowcap.notebook.parameter_types import SCHEMAS, allowed
+from lowcap.notebook.parameter_types import allowed
 
 CHAPTER = "02-capacity"
 CHECK = f'from lowcap.notebook import parameters\np = parameters.check("{CHAPTER}", globals())'
@@ -150,7 +150,7 @@ def test_a_real_chapter_stops_in_its_first_cells_when_papermill_is_given_nonsens
     assert len(ran) == 3  # the parameters, what papermill injected, and the check
 
 
-@pytest.mark.parametrize("chapter", SCHEMAS)
+@pytest.mark.parametrize("chapter", parameters.chapters())
 def test_the_commands_in_a_chapter_are_exact(chapter: str, tmp_path: Path) -> None:
     name, value = parameter_table.example(chapter)
     model = parameters.validate(chapter, {name: value})
@@ -165,15 +165,15 @@ def test_the_commands_in_a_chapter_are_exact(chapter: str, tmp_path: Path) -> No
             assert typed == ["papermill", f"{chapter}.ipynb", "out.ipynb", "-p", name, value]
 
 
-@pytest.mark.parametrize("chapter", SCHEMAS)
+@pytest.mark.parametrize("chapter", parameters.chapters())
 def test_the_table_in_a_chapter_says_all_that_the_schema_says(chapter: str) -> None:
     page = parameter_table.as_html(chapter)
-    for name, field in SCHEMAS[chapter].model_fields.items():
+    for name, field in parameters.schema(chapter).model_fields.items():
         notes: Any = field.json_schema_extra
         assert f"<code>{name}</code> {field.description}".replace("'", "&#x27;") in page
         for text in (allowed(field).words, notes["cost"], notes["unit"]):
             assert f"<td>{text}</td>".replace("'", "&#x27;") in page or not text
-    assert page.count("<tr>") == len(SCHEMAS[chapter].model_fields) + 1
+    assert page.count("<tr>") == len(parameters.schema(chapter).model_fields) + 1
 
 
 def test_ctrl_c_leaves_what_was_there_and_no_kernel(tmp_path: Path) -> None:

@@ -210,7 +210,7 @@ def test_the_box_escapes_its_text_and_tells_the_verdict_without_colour() -> None
 def test_the_committed_claims_name_real_chapters_and_figures() -> None:
     assert claims.catalogue()
     for claim in claims.catalogue().values():
-        assert claim.chapter in parameters.SCHEMAS
+        assert claim.chapter in parameters.chapters()
         assert claim.figure.startswith("fig-")
 
 

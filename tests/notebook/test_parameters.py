@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 
 from lowcap.errors import UserError
 from lowcap.notebook import claims, parameters
-from lowcap.notebook.parameter_types import SCHEMAS, allowed
+from lowcap.notebook.parameter_types import allowed
 
 BOOK = Path(__file__).parents[2] / "book"
-CHAPTERS = list(SCHEMAS)
+CHAPTERS = parameters.chapters()
 
 
 @pytest.fixture(autouse=True)
@@ -32,17 +32,17 @@ def notebook(path: Path, source: str) -> Path:
 
 
 def namespace(chapter: str, **changes: Any) -> dict[str, Any]:
-    return {name: field.default for name, field in SCHEMAS[chapter].model_fields.items()} | changes
+    return {name: field.default for name, field in parameters.schema(chapter).model_fields.items()} | changes
 
 
 @pytest.mark.parametrize("chapter", CHAPTERS)
 def test_papermill_lists_every_parameter_of_the_generated_cell(chapter: str, tmp_path: Path) -> None:
     seen = papermill.inspect_notebook(notebook(tmp_path / "n.ipynb", parameters.cell(chapter)))
-    for name, field in SCHEMAS[chapter].model_fields.items():
+    for name, field in parameters.schema(chapter).model_fields.items():
         assert json.loads(seen[name]["default"]) == field.default
         assert seen[name]["inferred_type_name"] == allowed(field).notebook_type
         assert seen[name]["help"] == field.description
-    assert list(seen) == list(SCHEMAS[chapter].model_fields)
+    assert list(seen) == list(parameters.schema(chapter).model_fields)
 
 
 @pytest.mark.parametrize("chapter", CHAPTERS)
@@ -56,7 +56,7 @@ def test_parameters_cell_of_the_chapter_is_the_generated_one(chapter: str) -> No
 
 @pytest.mark.parametrize("chapter", CHAPTERS)
 def test_every_parameter_says_what_it_means_and_costs(chapter: str) -> None:
-    for field in SCHEMAS[chapter].model_fields.values():
+    for field in parameters.schema(chapter).model_fields.values():
         notes: Any = field.json_schema_extra
         assert field.description
         assert notes["cost"]
@@ -65,8 +65,8 @@ def test_every_parameter_says_what_it_means_and_costs(chapter: str) -> None:
 
 @pytest.mark.parametrize("chapter", CHAPTERS)
 def test_fast_settings_are_allowed_and_differ_from_the_books_own(chapter: str) -> None:
-    model = parameters.validate(chapter, parameters.FAST[chapter])
-    assert set(parameters.changed(model)) == set(parameters.FAST[chapter])
+    model = parameters.validate(chapter, parameters.fast(chapter))
+    assert set(parameters.changed(model)) == set(parameters.fast(chapter))
 
 
 @pytest.mark.parametrize(
@@ -234,7 +234,7 @@ def test_check_says_which_parameter_the_notebook_leaves_out() -> None:
 @pytest.mark.parametrize("chapter", CHAPTERS)
 def test_table_has_a_row_of_six_cells_for_each_parameter(chapter: str) -> None:
     rows = parameters.table(chapter).splitlines()[2:]
-    assert [row.split("`")[1] for row in rows] == list(SCHEMAS[chapter].model_fields)
+    assert [row.split("`")[1] for row in rows] == list(parameters.schema(chapter).model_fields)
     assert {row.count(" | ") for row in rows} == {5}
 
 
