@@ -6,35 +6,43 @@ import pytest
 
 from lowcap.book.publish import readme
 from lowcap.errors import BuildError, UserError
+from lowcap.notebook.ledger import Claim, catalogue
 
 TEXT = f"# Title\n\n{readme.START}\nold\n{readme.END}\n\nMore.\n"
 CLAIM = {"id": "rate", "verdict": "holds", "own": True}
+LINKED = "[holds](_build/html/book/01-replay.html#fig-rate)"
+CLAIMS = {
+    name: Claim(name, "A sentence.", "A source", "A criterion.", chapter, f"fig-{name}", "holds")
+    for name, chapter in (("rate", "01-replay"), ("gain", "02-capacity"))
+}
 FOUND = {"results": {"01-replay": {"f1-4_9": 0.98765}}, "claims": [CLAIM]}
 
 
 @pytest.fixture
-def files(tmp_path):
+def files(tmp_path, monkeypatch):
+    monkeypatch.setattr(readme, "catalogue", lambda: CLAIMS)
     (tmp_path / "results.json").write_text(json.dumps(FOUND))
     (tmp_path / "README.md").write_text(TEXT)
     return tmp_path / "README.md", tmp_path / "results.json"
 
 
 def test_lines_are_filled_with_numbers_and_verdicts_between_the_marks(files):
-    readme.update(*files, ["F1 is {f1-4_9:.2f}.", "The claim {rate}."])
-    filled = "F1 is 0.99.\nThe claim holds."
+    readme.update(*files, ["F1 is {f1-4_9:.2f}: *{rate}*.", "The claim {rate}."])
+    chapter = "- [Chapter 1](book/01-replay.ipynb):"
+    filled = f"{chapter} F1 is 0.99: *{LINKED}*.\n{chapter} The claim {LINKED}."
     assert files[0].read_text() == TEXT.replace("old", filled)
 
 
 def test_filling_in_twice_changes_nothing_more(files):
-    readme.update(*files, ["F1 is {f1-4_9:.2f}."])
+    readme.update(*files, ["F1 is {f1-4_9:.2f}: {rate}."])
     once = files[0].read_text()
-    readme.update(*files, ["F1 is {f1-4_9:.2f}."])
+    readme.update(*files, ["F1 is {f1-4_9:.2f}: {rate}."])
     assert files[0].read_text() == once
 
 
 def test_a_number_that_was_not_recorded_is_named(files):
     with pytest.raises(BuildError, match="f1_typo"):
-        readme.update(*files, ["{f1_typo}"])
+        readme.update(*files, ["{f1_typo} {rate}"])
     assert files[0].read_text() == TEXT
 
 
@@ -72,3 +80,20 @@ def test_without_a_build_the_error_says_what_to_do(files):
 def test_without_lines_the_error_says_where_they_go(files):
     with pytest.raises(UserError, match=r"\[readme\]"):
         readme.update(*files, [])
+
+
+@pytest.mark.parametrize(("line", "told"), [("F1 is {f1-4_9}.", "names none"), ("{rate} {gain}", "01-replay, 02-cap")])
+def test_a_line_is_about_claims_of_one_chapter(files, line, told):
+    with pytest.raises(BuildError, match=told):
+        readme.update(*files, [line])
+    assert files[0].read_text() == TEXT
+
+
+def test_every_line_of_the_book_is_about_claims_of_one_chapter_in_the_order_of_chapters():
+    claims = catalogue()
+    chapters = [
+        {claim.chapter for name, claim in claims.items() if f"{{{name}}}" in line} for line in readme.templates()
+    ]
+    assert chapters
+    assert all(len(found) == 1 for found in chapters)
+    assert chapters == sorted(chapters, key=min)
