@@ -43,6 +43,10 @@ def build(
     output: Output = Path("_build"),
     fast: Annotated[bool, typer.Option("--fast", help="Few networks and seeds: a quick look only.")] = False,
     limit: Limit = 3600,
+    at_once: Annotated[
+        int | None,
+        typer.Option(min=1, help="Chapters side by side.  [default: two]", metavar="N"),
+    ] = None,
     pdf: Annotated[bool, typer.Option("--pdf", help="Make lowcap.pdf too; needs Chromium or Chrome.")] = False,
     browser: Annotated[
         str | None, typer.Option(help="Prints it.  [default: LOWCAP_BROWSER, or one on the PATH]", metavar="PATH")
@@ -56,7 +60,7 @@ def build(
     from lowcap.book.source import find_root
 
     again = ("*",) if everything else tuple(chapter or ())
-    book.build(find_root(Path.cwd()), book.Options(dataset, again, output, fast, limit, pdf, browser))
+    book.build(find_root(Path.cwd()), book.Options(dataset, again, output, fast, limit, at_once, pdf, browser))
 
 
 @app.command()

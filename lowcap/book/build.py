@@ -3,13 +3,14 @@
 import copy
 import json
 import os
+import re
 import shutil
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from secrets import token_hex
 from typing import Any
@@ -18,11 +19,13 @@ import nbformat
 
 from lowcap import files, provenance, tasks
 from lowcap.book import cache, gate, source, stage
-from lowcap.book.execute import TIME_LIMIT, execute
+from lowcap.book.execute import TIME_LIMIT, Run, execute
 from lowcap.book.pages import assets, citation, ledger_page, paper, pdf, reading, site, status_page
-from lowcap.book.steps import Steps
+from lowcap.book.side_by_side import execute_all
+from lowcap.book.steps import Step, Steps
 from lowcap.errors import BuildError, UserError
 from lowcap.notebook import ledger, parameters
+from lowcap.parallel import cores
 
 ROOM = 200 * 2**20  # bytes that a site and its executed chapters need at most
 
@@ -31,7 +34,8 @@ ROOM = 200 * 2**20  # bytes that a site and its executed chapters need at most
 class Options:
     """How to build: the dataset ("auto" or a name), chapters to execute anew (`("*",)`: all), where, how fast.
 
-    `pdf` makes the paper too, printed by `browser` (a path or a name; None: one that `pdf.find_browser` finds).
+    `at_once` is how many chapters run side by side; None: two, where there are two cores. `pdf` makes the paper too,
+    printed by `browser` (a path or a name; None: one that `pdf.find_browser` finds).
     """
 
     dataset: str = "auto"
@@ -39,6 +43,7 @@ class Options:
     output: Path = Path("_build")
     fast: bool = False
     limit: float = TIME_LIMIT
+    at_once: int | None = None
     pdf: bool = False
     browser: str | None = None
 
@@ -78,6 +83,16 @@ def hold(output: Path, option: str) -> Iterator[None]:
 
 
 @dataclass(frozen=True)
+class Wanted:
+    """A chapter as this build wants it: its notebook, altered parameters, all parameters, the name in the cache."""
+
+    path: Path
+    overrides: dict[str, Any]
+    model: dict[str, Any]
+    key: str
+
+
+@dataclass(frozen=True)
 class Build:
     """One build under way: the book, where it goes, how, on which data."""
 
@@ -110,8 +125,7 @@ class Build:
                 banner=stage.banner(self.dataset, self.options.fast),
                 repository=self.repository,
             )
-        identity = tasks.identity(self.dataset)
-        notebooks = {name: self._chapter(name, path, identity) for name, path in self.book.chapters.items()}
+        notebooks = self._chapters(tasks.identity(self.dataset))
         with self.steps.step("claims") as step:
             facts = self._claims(notebooks)
             step.note = f"{len(facts['claims'])} judged"
@@ -133,31 +147,63 @@ class Build:
             shutil.rmtree(left)
         return page
 
-    def _chapter(self, name: str, path: Path, identity: dict[str, Any]) -> nbformat.NotebookNode:
-        """The executed and gated chapter, from the cache if nothing that it depends on has changed."""
+    def _chapters(self, identity: dict[str, Any]) -> dict[str, nbformat.NotebookNode]:
+        """The executed and gated chapters in the book's order; what nothing has changed for comes from the cache."""
+        wanted = {name: self._wanted(name, path, identity) for name, path in self.book.chapters.items()}
+        ready, todo = dict[str, nbformat.NotebookNode](), dict[str, Wanted]()
+        for name, chapter in wanted.items():
+            if kept := self._kept(name, chapter):
+                ready[name] = self._staged(name, chapter, nbformat.read(kept, as_version=4))
+                self.used.append(kept)
+                self.steps.ended(Step(f"execute {name}", "unchanged, not executed again"))
+            else:
+                todo[name] = chapter
+        for name, run in self._executed(todo):
+            self.steps.ended(Step(f"execute {name}", f"peak {run.peak_bytes / 2**20:.0f} MiB", run.seconds))
+            run.notebook.metadata["lowcap"] = cache.record(run, wanted[name].model, identity, self.book.root)
+            ready[name] = self._staged(name, wanted[name], run.notebook)
+            self.used.append(cache.keep(self.executed, wanted[name].key, run.notebook))
+        return {name: ready[name] for name in wanted}
+
+    def _wanted(self, name: str, path: Path, identity: dict[str, Any]) -> Wanted:
         overrides = parameters.fast(name) if self.options.fast else {}
         model = parameters.validate(name, overrides).model_dump(mode="json")
-        key = cache.cache_key(path, model, identity)
-        kept = None if {name, "*"} & set(self.options.again) else cache.find(self.executed, key)
-        with self.steps.step(f"execute {name}") as step:
-            if kept is None:
-                run = execute(
-                    path,
-                    self.stage / path.parent.relative_to(self.book.root),
-                    {key: model[key] for key in overrides},
-                    self.dataset,
-                    self.options.limit,
-                )
-                notebook, step.note = run.notebook, f"peak {run.peak_bytes / 2**20:.0f} MiB"
-                notebook.metadata["lowcap"] = cache.record(run, model, identity, self.book.root)
-            else:
-                notebook, step.note = nbformat.read(kept, as_version=4), "unchanged, not executed again"
-        gate.check_executed(path.name, notebook, injected=bool(overrides))
-        self.used.append(kept or cache.keep(self.executed, key, notebook))
+        return Wanted(path, {key: model[key] for key in overrides}, model, cache.cache_key(path, model, identity))
+
+    def _kept(self, name: str, chapter: Wanted) -> Path | None:
+        again = {name, "*"} & set(self.options.again)
+        return None if again else cache.find(self.executed, chapter.key)
+
+    def _executed(self, todo: Mapping[str, Wanted]) -> Iterator[tuple[str, Run]]:
+        """Run the chapters, side by side where that is asked for; those that measure time have the machine to
+        themselves."""
+        at_once = min(2, cores()) if self.options.at_once is None else self.options.at_once
+        jobs = {name: self._job(todo[name].path, todo[name].overrides) for name in sorted(todo, key=self._minutes)}
+        alone = [name for name in jobs if at_once == 1 or parameters.alone(name)]
+        beside = {name: job for name, job in jobs.items() if name not in alone}
+        if len(beside) == 1:
+            alone += [beside.popitem()[0]]
+        for name in alone:
+            yield name, jobs[name]()
+        yield from execute_all(beside, at_once)
+
+    def _job(self, path: Path, overrides: dict[str, Any]) -> Callable[[], Run]:
+        folder = self.stage / path.parent.relative_to(self.book.root)
+        return partial(execute, path, folder, overrides, self.dataset, self.options.limit)
+
+    def _minutes(self, name: str) -> tuple[int, str]:
+        """To sort by: what says that it takes long comes first, so that no core waits for it at the end."""
+        first = nbformat.read(self.book.chapters[name], as_version=4).cells[0].source
+        said = re.search(r"\*\*Run time\*\* about (\d+) minutes", first)
+        return -int(said[1]) if said else 0, name
+
+    def _staged(self, name: str, chapter: Wanted, notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
+        """The chapter, when it has passed the gate; a copy of it, dressed for the pages, is then in the stage."""
+        gate.check_executed(chapter.path.name, notebook, injected=bool(chapter.overrides))
         staged = copy.deepcopy(notebook)
         assets.move(staged, self.stage)
         reading.dress(staged, name, reading.glossary_terms(self.stage))
-        nbformat.write(staged, self.stage / path.relative_to(self.book.root))
+        nbformat.write(staged, self.stage / chapter.path.relative_to(self.book.root))
         return notebook
 
     def _paper(self, pages: Path, notebooks: Mapping[str, nbformat.NotebookNode]) -> str:

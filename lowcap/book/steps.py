@@ -18,22 +18,24 @@ class Step:
 
 @dataclass
 class Steps:
-    """Times steps and prints a line for each; `total` prints their sum."""
+    """Times steps and prints a line for each; `total` prints how long all of them took."""
 
-    done: list[Step] = field(default_factory=list)
+    start: float = field(default_factory=time.monotonic)
 
     @contextmanager
     def step(self, name: str) -> Iterator[Step]:
         """Time the block as the step `name`; a block that fails prints nothing."""
         step, start = Step(name), time.monotonic()
         yield step
-        step.seconds = time.monotonic() - start
-        self.done.append(step)
+        self.ended(Step(name, step.note, time.monotonic() - start))
+
+    def ended(self, step: Step) -> None:
+        """Print a step that was timed elsewhere, perhaps while others ran."""
         _line(step)
 
     def total(self) -> None:
-        """Print the sum of all steps."""
-        _line(Step("all steps", seconds=sum(step.seconds for step in self.done)))
+        """Print the time since the first step began."""
+        _line(Step("all steps", seconds=time.monotonic() - self.start))
 
 
 @dataclass

@@ -19,9 +19,10 @@ from lowcap.notebook import claims, parameter_table
 from lowcap.notebook.claim_box import show
 from lowcap.notebook.parameter_table import table
 from lowcap.notebook.parameter_types import Parameters, allowed
-from lowcap.notebook.schemas import chapters, did_you_mean, fast, schema
+from lowcap.notebook.schemas import alone, chapters, did_you_mean, fast, schema
 
 __all__ = [
+    "alone",
     "cell",
     "changed",
     "chapters",

@@ -31,6 +31,11 @@ def fast(chapter: str) -> dict[str, Any]:
     return _module(chapter).FAST
 
 
+def alone(chapter: str) -> bool:
+    """Whether the chapter measures time, and must have the machine to itself; UserError as `schema` does."""
+    return getattr(_module(chapter), "ALONE", False)
+
+
 def _module(chapter: str) -> Any:
     """`lowcap.chapters.WORD.parameters`, and no other chapter's: a kernel loads what its own chapter needs."""
     if ID.fullmatch(chapter):

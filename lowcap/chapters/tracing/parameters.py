@@ -3,6 +3,7 @@
 from lowcap.notebook.parameter_types import LINEAR, Dataset, Parameters, Shares, Widths, parameter
 
 CHAPTER = "05-tracing"
+ALONE = True  # it measures how long a network takes to answer
 
 
 class Tracing(Parameters):
