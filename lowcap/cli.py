@@ -157,7 +157,10 @@ def data(dataset: Dataset = "auto") -> None:
 
 @app.command()
 def new(chapter: Annotated[str, typer.Argument(help="Its id, such as 12-mine.")]) -> None:
-    """Begin a chapter, or bring its parameters cell up to date."""
+    """Begin a chapter, or bring its parameters cell up to date.
+
+    Its folder is lowcap/chapters/WORD, its notebook book/CHAPTER.ipynb.
+    """
     from lowcap.book import template
     from lowcap.book.source import find_root
 
