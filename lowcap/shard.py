@@ -46,7 +46,8 @@ class Shard:
     def __init__(self, population: Population, members: list[int], data: Data, recipe: Recipe, order_seed: int):
         self.population, self.members, self.data, self.recipe = population, members, data, recipe
         self.units = torch.cat([torch.where(population.owner == i)[0] for i in members])
-        n_units, k = len(self.units) + -len(self.units) % LANES, population.n_outputs
+        padding = -len(self.units) % LANES
+        n_units, k = len(self.units) + padding, population.n_outputs
         self.w_in = data.x.new_zeros(len(data.pixels) + 1, n_units)  # (D + 1, U)
         self.w_out = data.x.new_zeros(k, n_units)  # (K, U)
         self.b_out = data.x.new_zeros(len(members) * k, 1)  # (P * K, 1)
@@ -87,7 +88,9 @@ class Shard:
             for step, (x, y) in enumerate(batches):
                 self.step(x, y, self.recipe.rate(epoch + step * size / n, self.recipe.epochs))
                 if after_step:
-                    after_step((epoch + min((step + 1) * size / n, 1)) / self.recipe.epochs, w_in[:-1], w_out)
+                    seen = min((step + 1) * size / n, 1)  # share of the epoch; its last batch may be smaller
+                    after_step((epoch + seen) / self.recipe.epochs, w_in[:-1], w_out)
+        # Each shard owns other columns of the population's matrices, so threads can write without waiting.
         self.population.w_in.data[self.data.pixels[:, None], self.units] = w_in[:-1]
         self.population.b_in.data[self.units] = w_in[-1]
         self.population.w_out.data[self.units] = w_out.T
@@ -100,28 +103,33 @@ class Shard:
 
     def step(self, x: Tensor, y: Tensor, lr: float) -> None:
         """One step of the optimiser on images `(B, D + 1)` and targets `(K, B)`."""
+        # SGD's momentum costs nothing here: the old gradient is not erased but scaled, as the new one is added to it.
+        # torch's optimisers keep a momentum of their own, so for them it is erased.
         momentum = self.recipe.momentum if self.optimizer is None else 0.0
         self.head.fill(self.w_out)
         for rows, targets in zip(x.split(BLOCK_ROWS), y.split(BLOCK_ROWS, dim=1), strict=True):
             self._add_gradient(rows, targets, len(x), momentum)
-            momentum = 1.0
+            momentum = 1.0  # the other blocks of this batch are added as they are
         self._update(lr)
         for weight, mask in self.masks:
             weight.mul_(mask)
 
     def _add_gradient(self, x: Tensor, y: Tensor, n: int, momentum: float) -> None:
         """Add the gradient of the loss on some of the `n` images of a batch; momentum gathers inside the product."""
-        # Zero times infinity is not zero: what a diverged member says is silenced, lest the zeros spread it.
-        hidden = torch.mm(x, self.w_in).relu_().nan_to_num_(0, 0, 0)  # (B, U)
-        error = self._error(self.head.logits(hidden, self.b_out), y).nan_to_num_(0).div_(n)  # (P * K, B)
+        # Forward. Zero times infinity is not zero: what a diverged member says is silenced, lest the zeros spread it.
+        hidden = torch.mm(x, self.w_in).relu_().nan_to_num_(0, 0, 0)  # (B, D + 1) @ (D + 1, U) -> (B, U)
+        logits = self.head.logits(hidden, self.b_out)  # (P * K, B)
+        # Backward: by the logits, through the second layers, through ReLU (in place), into the first layers.
+        error = self._error(logits, y).nan_to_num_(0).div_(n)  # (P * K, B)
         grad_hidden, grad_w_out = self.head.gradients(hidden, error)
         torch.ops.aten.threshold_backward.grad_input(grad_hidden, hidden, 0, grad_input=grad_hidden)
-        self.grads[0].addmm_(x.T, grad_hidden, beta=momentum)
+        self.grads[0].addmm_(x.T, grad_hidden, beta=momentum)  # (D + 1, B) @ (B, U) -> (D + 1, U)
         for grad, new in zip(self.grads[1:], (grad_w_out, error.sum(1, keepdim=True)), strict=True):
             torch.add(new, grad, alpha=momentum, out=grad)
 
     def _error(self, logits: Tensor, y: Tensor) -> Tensor:
         """Gradient of each image's cross-entropies by the logits, both `(P * K, B)`."""
+        # For sigmoid and softmax alike it is the predicted probability less the target.
         if len(y) == 1:
             return logits.sigmoid_().sub_(y)
         return logits.view(-1, *y.shape).softmax(1).sub_(y).view_as(logits)
@@ -142,16 +150,19 @@ class _Head:
 
     def __init__(self, widths: list[int], w_out: Tensor):
         k, n_units = w_out.shape
+        # A network joins the block before it unless that block would have too many entries, most of them zero.
         groups: list[list[int]] = [[]]
         for width in widths:
-            if groups[-1] and (sum(groups[-1]) + width) * (len(groups[-1]) + 1) * k > HEAD_CELLS:
+            entries = (sum(groups[-1]) + width) * (len(groups[-1]) + 1) * k
+            if groups[-1] and entries > HEAD_CELLS:
                 groups.append([])
             groups[-1].append(width)
         place = [i for group in groups for i, width in enumerate(group) for _ in range(width)]  # of a unit's network
         fill = n_units - len(place)  # units of no network
         self.units, self.outputs = [sum(group) for group in groups], [len(group) * k for group in groups]
         self.units[-1] += fill
-        self.rows = torch.tensor(place + fill * [0]) * k + torch.arange(k)[:, None]  # (K, U): of a unit in its block
+        # All blocks lie side by side in one table, in which `rows` says where a unit's weights stand: (K, U).
+        self.rows = torch.tensor(place + fill * [0]) * k + torch.arange(k)[:, None]
         self.table, self.grad = (w_out.new_zeros(max(self.outputs), n_units) for _ in range(2))
         self.blocks, self.grads = self._views(self.table), self._views(self.grad)
 
@@ -177,4 +188,4 @@ class _Head:
         for (block, grad, e), (h, grad_h) in zip(parts, views, strict=True):
             torch.mm(e.T, block, out=grad_h)
             torch.mm(e, h, out=grad)
-        return grad_hidden, self.grad.gather(0, self.rows)
+        return grad_hidden, self.grad.gather(0, self.rows)  # of each block, only what belongs to a weight

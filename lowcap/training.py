@@ -1,4 +1,4 @@
-"""The training loop of populations, for all members of a population at once.
+"""The training loop of populations: all members at once, each as if it were alone.
 
 Members share mini-batches and nothing else. The loss is the sum over members of each member's batch mean, so that each
 trains as if it were alone. The population is trained in shards small enough for the processor's caches, one thread
@@ -38,7 +38,7 @@ def train(
     """Train all members in place and return the population.
 
     Args:
-        order_seed: the source of chance of the mini-batches' order, the same for all members.
+        order_seed: the source of randomness in the order of the mini-batches, the same for all members.
         on_epoch: called as `on_epoch(epoch, population)` before training (epoch 0), then after each `every` epochs.
             It only looks (what it changes in place is lost), unless it returns a population of the same widths: then
             training goes on with the weights and masks of that one.
@@ -57,18 +57,21 @@ def train(
             f"the population has {population.n_features} features and {population.n_outputs} outputs, "
             f"task {task.name} of {task.dataset} needs {task.n_features} and {task.n_outputs}"
         )
-    # Weights of pixels that are zero in all training images have no gradient: unless something else moves them, leave
-    # them out.
-    pixels = torch.where(task.live | (recipe.weight_decay > 0 or after_step is not None))[0]
+    # A pixel that is zero in all training images gives its weights no gradient: unless something else moves them, they
+    # are left out of the matrix products.
+    moved_otherwise = recipe.weight_decay > 0 or after_step is not None
+    pixels = torch.where(task.live | moved_otherwise)[0]
     data = Data.of(task, pixels, population.w_in.dtype)
     shards = [Shard(population, members, data, recipe, order_seed) for members in shares(population.widths)]
-    stops = [*range(0, recipe.epochs, every if on_epoch else max(recipe.epochs, 1)), recipe.epochs]
+    # Shards need not wait for each other: they stop together only where somebody wants to look.
+    pause = every if on_epoch else max(recipe.epochs, 1)
+    stops = [*range(0, recipe.epochs, pause), recipe.epochs]
     if on_epoch:
         _revise(population, on_epoch(0, population), shards)
     with one_thread_each() as pool:
         for begin, stop in pairwise(stops):
             for _ in pool.map(lambda shard, a=begin, b=stop: shard.run(a, b, after_step), shards):
-                pass
+                pass  # to raise here what a thread has raised
             if on_epoch:
                 _revise(population, on_epoch(stop, population), shards)
     return population
@@ -88,12 +91,22 @@ def _revise(population: Population, new: Population | None, shards: list[Shard])
 
 
 def shares(widths: list[int]) -> list[list[int]]:
-    """Members split into an even number of shards of about equal numbers of units, similar widths together."""
-    order = sorted(range(len(widths)), key=lambda i: -widths[i])
+    """Members split into an even number of shards of about equal numbers of units, similar widths together.
+
+    The split depends on the widths alone, never on the machine: which members share a matrix product decides the last
+    digits of all of them.
+    """
     total = sum(widths)
-    count = min(len(widths), 2 * math.ceil(total / (2 * SHARD_UNITS)) if total > SHARD_UNITS // 4 else 1)
-    middle = np.cumsum([widths[i] for i in order]) - np.array([widths[i] for i in order]) / 2
-    groups = [[i for i, m in zip(order, middle, strict=True) if int(m * count / total) == g] for g in range(count)]
+    small = total <= SHARD_UNITS // 4  # too little work for a second thread to pay
+    count = 1 if small else min(len(widths), 2 * math.ceil(total / (2 * SHARD_UNITS)))
+    # Lay the members end to end, the widest first, cut the line into `count` equal lengths, and put each member where
+    # its middle falls.
+    order = sorted(range(len(widths)), key=lambda i: -widths[i])
+    lengths = np.array([widths[i] for i in order])
+    middles = np.cumsum(lengths) - lengths / 2
+    groups: list[list[int]] = [[] for _ in range(count)]
+    for member, middle in zip(order, middles, strict=True):
+        groups[int(middle * count / total)].append(member)
     return [group for group in groups if group]
 
 
