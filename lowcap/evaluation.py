@@ -83,5 +83,6 @@ def roc_auc(logits: Tensor, y: Tensor) -> np.ndarray:
     """
     positive = y.numpy() > 0
     n, m = positive.sum(), (~positive).sum()
+    # The Mann-Whitney statistic: from the sum of the ranks of class 1, those among its own images are taken away.
     ranks = rankdata(np.nan_to_num(logits.detach().numpy()), axis=0)[positive].sum(0)
     return (ranks - n * (n + 1) / 2) / (n * m or np.nan)

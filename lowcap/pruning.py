@@ -46,8 +46,9 @@ class Ranking:
         """The population without its first `round(sparsity * size)` weights. Raises UserError as `fraction` does."""
         share, masks = fraction("sparsity", sparsity), []
         for ranks, size, before in zip(self.ranks, self.sizes, self.before, strict=True):
-            gone = before + torch.round(share * size.double()).long()
-            masks.append(ranks >= gone[self.population.owner].view((1, -1) if ranks is self.ranks[0] else (-1, 1)))
+            gone = before + torch.round(share * size.double()).long()  # (P,): so many weights of each member
+            per_unit = gone[self.population.owner]
+            masks.append(ranks >= (per_unit[None, :] if ranks is self.ranks[0] else per_unit[:, None]))
         return self.population.masked(*masks)
 
 
@@ -85,18 +86,22 @@ def rank(
         found = f"{live.dtype}, {tuple(live.shape)}"
         raise UserError(f"`live` must be bool of shape ({population.n_features},); got {found}")
     s_in, s_out = (score.double() for score in SCORES[by](population, x, y, seed))
+    # Scores are at least 0. So what is masked already goes before all else, and what no image ever feeds before that.
     for score, mask in ((s_in, population.mask_in), (s_out, population.mask_out)):
-        score.masked_fill_(torch.zeros_like(score, dtype=torch.bool) if mask is None else ~mask, -1)
+        if mask is not None:
+            score.masked_fill_(~mask, -1)
     s_in[~live] = -2
     ranks = torch.empty_like(s_in, dtype=torch.long), torch.empty_like(s_out, dtype=torch.long)
     for i in range(len(population)):
         units = torch.where(population.owner == i)[0]
         first, last = s_in[:, units].flatten(), s_out[units].flatten()
-        order = (
-            ranks_of(torch.cat([first, last])) if scope == "network" else torch.cat([ranks_of(first), ranks_of(last)])
-        )
+        if scope == "network":  # one ranking for both layers, else one for each
+            order = ranks_of(torch.cat([first, last]))
+        else:
+            order = torch.cat([ranks_of(first), ranks_of(last)])
         ranks[0][:, units] = order[: len(first)].view(-1, len(units))
         ranks[1][units] = order[len(first) :].view(len(units), -1)
+    # How many weights a sparsity is a share of, and how many go before it begins to count.
     widths = torch.tensor(population.widths)
     n_in, n_out = widths * live.sum(), widths * population.n_outputs
     before, none = widths * (~live).sum(), torch.zeros_like(widths)
@@ -218,6 +223,7 @@ def iterative(
     trained = train(early.copy(), task, rest, order_seed=order_seed + rewind_to)
     yield 0.0, trained
     for level in levels:
+        # The mask comes from the trained weights, the weights that it is put on are the early ones: that is rewinding.
         left = prune(trained, level, **how)
         trained = train(early.masked(left.mask_in, left.mask_out), task, rest, order_seed=order_seed + rewind_to)
         yield level, trained
