@@ -17,7 +17,7 @@ from lowcap.notebook.claim_box import Verdict, after_each_cell, as_html, as_text
 from lowcap.notebook.ledger import Claim, catalogue, check_expected, collect, verdicts
 
 __all__ = ["Claim", "Verdict", "begin", "catalogue", "check_expected", "collect", "dataset", "judge", "ledger_table",
-           "record", "verdicts", "word"]  # fmt: skip
+           "record", "record_all", "verdicts", "word"]  # fmt: skip
 
 GLUE = "application/papermill.record/"  # the prefix under which myst-nb looks for what the text quotes
 
@@ -70,6 +70,15 @@ def record(key: str, value: Any, fmt: str | None = None) -> None:
     _run.numbers[key] = (plain, text)
     details = {"chapter": _run.chapter, "key": key, "value": plain, "text": text}
     _glue(key, text, details)
+
+
+def record_all(values: Mapping[str, Any], fmt: str | None = None) -> None:
+    """`record` each of `values`, a value by key, all with the same `fmt`.
+
+    So that a chapter can write out the keys of a group of numbers: a search for a key finds the cell that records it.
+    """
+    for key, value in values.items():
+        record(key, value, fmt)
 
 
 def judge(

@@ -77,6 +77,12 @@ def test_recording_the_same_again_shows_nothing_new(shown: list) -> None:
     assert len(shown) == 1
 
 
+def test_numbers_recorded_together_share_their_format_and_keep_their_order(shown: list) -> None:
+    claims.record_all({"b_key": 0.25, "a_key": 2}, "{:.1f}")
+    assert [metadata["lowcap"]["key"] for _, metadata in shown] == ["b_key", "a_key"]
+    assert [metadata["lowcap"]["text"] for _, metadata in shown] == ["0.2", "2.0"]
+
+
 def test_a_second_value_under_one_key_is_refused() -> None:
     claims.record("a-key", 0.5)
     with pytest.raises(UserError, match=r"`a-key` is already recorded as 0\.500, now 0\.600"):
