@@ -62,7 +62,11 @@ def test_what_was_not_trained_is_not_beaten() -> None:
     assert comparison.winning(lead, change, 0.0, ["one-shot"]).to_dict() == {1: True, 2: True}
 
 
-@pytest.mark.parametrize(("low", "high", "text"), [(0.01, 0.2, "+1.20"), (-0.1, 0.2, "+1.20*"), (0.0, 0.2, "+1.20*")])
-def test_a_star_marks_an_interval_that_includes_zero(low: float, high: float, text: str) -> None:
+@pytest.mark.parametrize(
+    ("low", "high", "text"),
+    [(0.01, 0.2, "+1.20*"), (-0.1, 0.2, "+1.20"), (0.0, 0.2, "+1.20"), (float("nan"), float("nan"), "+1.20")],
+)
+def test_a_star_marks_an_interval_that_excludes_zero(low: float, high: float, text: str) -> None:
     assert comparison.starred(pd.Series({"estimate": 0.012, "low": low, "high": high})) == text
-    assert comparison.starred(pd.Series({"estimate": -1e-6, "low": -0.1, "high": -0.01})) == "+0.00"
+    assert comparison.starred(pd.Series({"estimate": -1e-6, "low": -0.1, "high": -0.01})) == "+0.00*"
+    assert comparison.starred(pd.Series({"estimate": -1e-6, "low": -0.1, "high": 0.0})) == "+0.00"

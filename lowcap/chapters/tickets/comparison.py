@@ -55,12 +55,14 @@ def in_points(row: pd.Series) -> str:
 
 
 def starred(row: pd.Series) -> str:
-    """A difference of accuracies in percentage points, with a star where its interval includes 0.
+    """A difference of accuracies in percentage points, with a star where its interval excludes 0.
 
-    >>> starred(pd.Series({"estimate": 0.012, "low": -0.003, "high": 0.02}))
+    >>> starred(pd.Series({"estimate": 0.012, "low": 0.003, "high": 0.02}))
     '+1.20*'
+    >>> starred(pd.Series({"estimate": 0.012, "low": -0.003, "high": 0.02}))
+    '+1.20'
     """
-    return f"{round(100 * row['estimate'], 2) + 0.0:+.2f}" + "*" * bool(row["low"] <= 0 <= row["high"])
+    return f"{round(100 * row['estimate'], 2) + 0.0:+.2f}" + "*" * bool(row["low"] > 0 or row["high"] < 0)
 
 
 def winning(
