@@ -30,6 +30,7 @@ def new(root: Path, chapter: str) -> Path:
         notebook = nbformat.read(path, as_version=4)
     else:
         text = (root / TEMPLATES / "00-template.ipynb").read_text(encoding="utf-8").replace("00-template", chapter)
+        text = text.replace("template_", f"{word(chapter)}_")  # the prefix of the chapter's keys
         notebook = nbformat.reads(text.replace('"id": "00-', f'"id": "{chapter[:2]}-'), as_version=4)
     first = next(one for one in notebook.cells if one.cell_type == "code")
     first.source, first.metadata.tags = cell, ["parameters", "hide-input"]
