@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.stats import bootstrap, rankdata
+from scipy.stats import ConstantInputWarning, bootstrap, spearmanrho
 
 from lowcap.errors import UserError
 
@@ -70,11 +71,10 @@ def rank_correlation(x: Sequence[float], y: Sequence[float], *, seed: int = 0) -
 
 
 def spearman(x: np.ndarray, y: np.ndarray, axis: int = -1) -> np.ndarray:
-    """Spearman's rank correlation along an axis; 0 with a constant. Many at once, unlike `scipy.stats.spearmanr`."""
-    ranks = (rankdata(values, axis=axis) for values in (x, y))
-    x, y = (one - one.mean(axis, keepdims=True) for one in ranks)
-    size = np.sqrt((x * x).sum(axis) * (y * y).sum(axis))
-    return np.divide((x * y).sum(axis), size, out=np.zeros_like(size), where=size > 0)
+    """Spearman's rank correlation along an axis, by SciPy; 0 with a constant, where SciPy warns and gives NaN."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConstantInputWarning)
+        return np.nan_to_num(spearmanrho(x, y, axis=axis).statistic)
 
 
 def summarised(values: pd.Series, by: Sequence[str]) -> pd.DataFrame:

@@ -1,14 +1,12 @@
 """The command line: help that reads well, one line and the right code for each mistake."""
 
 import re
-import sys
 from pathlib import Path
 
 import pytest
 import toybook
 import toyfolder
 
-from lowcap.book.steps import Progress
 from lowcap.errors import BuildError, DataError
 
 
@@ -177,19 +175,6 @@ def test_a_class_that_the_folder_lacks_is_refused_before_a_kernel_starts(lowcap,
     code, _, err = lowcap("run", "01-replay", "-p", "dataset=folder:two", "-p", "pairs=[[0, 1]]")
     assert (code, err.count("\n")) == (2, 1)
     assert "`grid_pair` asks for class 4, 9; folder:two has only 0 (apple), 1 (book); such as grid_pair=[0, 1]" in err
-
-
-@pytest.mark.parametrize("terminal", [True, False])
-def test_progress_is_one_line_on_a_terminal_and_a_line_each_elsewhere(terminal, monkeypatch, capsys):
-    monkeypatch.setattr(sys.stderr, "isatty", lambda: terminal, raising=False)
-    progress = Progress("01-replay")
-    progress(1, 2)
-    progress(2, 2)
-    progress.close()
-    said = capsys.readouterr().err
-    assert "01-replay: cell 2 of 2, 0 s" in said
-    assert said.count("\n") == (0 if terminal else 2)
-    assert said.endswith("\x1b[2K" if terminal else " s\n")
 
 
 def test_replay_hands_over_path_and_seeds_and_insists_on_mnist(lowcap, monkeypatch):

@@ -15,9 +15,10 @@ from lowcap.book import cache, gate, source, stage
 from lowcap.book.build import generate, hold, repository
 from lowcap.book.execute import TIME_LIMIT, execute
 from lowcap.book.pages import assets, reading, single_file, site
-from lowcap.book.steps import Progress, Steps
+from lowcap.book.steps import Steps
 from lowcap.errors import UserError
 from lowcap.notebook import ledger, parameters
+from lowcap.progress import Progress
 
 REFERENCES = "## References\n\n```{bibliography}\n:filter: docname in docnames\n```"
 
@@ -49,8 +50,9 @@ def run(
         work, dataset = out.resolve() / "stage", tasks.resolve(model["dataset"])
         parameters.check_classes(checked, dataset)
         stage.prepare(book, work)
-        with steps.step(f"execute {chapter}"), closing(Progress(chapter)) as progress:
-            done = execute(book.chapters[chapter], work / "book", altered, dataset, limit, progress)
+        describe = f"{chapter}: cell {{}} of {{}}, {{:.0f}} s".format
+        with steps.step(f"execute {chapter}"), closing(Progress(describe, transient=True)) as progress:
+            done = execute(book.chapters[chapter], work / "book", altered, dataset, limit, progress.show)
         for warning in gate.warned(done.notebook):
             print(f"{chapter}: {warning}", file=sys.stderr)
         gate.check_executed(chapter, done.notebook, injected=bool(altered))

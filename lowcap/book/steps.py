@@ -1,6 +1,5 @@
 """The steps of a build, said as they end: name, what happened, seconds."""
 
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -36,27 +35,6 @@ class Steps:
     def total(self) -> None:
         """Print the time since the first step began."""
         _line(Step("all steps", seconds=time.monotonic() - self.start))
-
-
-@dataclass
-class Progress:
-    """Says which cell of how many runs, and for how long the chapter has run: on a terminal in one line that is
-    overwritten, elsewhere in a line each."""
-
-    chapter: str
-    start: float = field(default_factory=time.monotonic)
-
-    def __call__(self, cell: int, cells: int) -> None:
-        said = f"{self.chapter}: cell {cell} of {cells}, {time.monotonic() - self.start:.0f} s"
-        if sys.stderr.isatty():
-            print(f"\r\x1b[2K{said}", end="", file=sys.stderr, flush=True)
-        else:
-            print(said, file=sys.stderr, flush=True)
-
-    def close(self) -> None:
-        """Wipe the line on a terminal."""
-        if sys.stderr.isatty():
-            print("\r\x1b[2K", end="", file=sys.stderr, flush=True)
 
 
 def _line(step: Step) -> None:

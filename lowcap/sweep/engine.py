@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Iterable
 from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, wait
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -20,13 +21,14 @@ from threadpoolctl import threadpool_limits
 
 from lowcap.errors import BuildError
 from lowcap.parallel import on_cores
+from lowcap.progress import Progress
 from lowcap.sweep import origin as origins
 from lowcap.sweep.origin import Origin
 from lowcap.sweep.plan import Job, Plan, Result
 from lowcap.sweep.pools import Pool
-from lowcap.sweep.progress import Progress
 from lowcap.sweep.store import Store
 
+EVERY = 30.0  # seconds between lines on how far it is, where there is no terminal
 DEATHS = 3  # in a row, with nothing finished in between, are enough
 TRIES = 2  # that a shard has alone, after a worker has died while it was at work on it
 
@@ -61,15 +63,30 @@ def run(plan: Plan, out: Path, pool: Pool) -> Path:
     """
     with Store.open(out, plan) as store:
         missing = [job for job in plan.jobs if not (store.has(plan.key(job)) and job.is_whole())]
-        progress = Progress(len(plan.jobs), len(plan.jobs) - len(missing), store.notes)
+        kept = len(plan.jobs) - len(missing)
+        progress = Progress(partial(_rated, kept), every=EVERY)
+        for note in store.notes:
+            progress.note(note)
         try:
+            progress.show(kept, len(plan.jobs))
             _Run(plan, store, pool, progress).compute(missing)
         except BaseException:
-            kept = f"{progress.done} of {progress.total} shards are kept in {out}"
-            progress.end(f"{kept}; the same command goes on from there")
+            progress.close()
+            progress.note(
+                f"{progress.done} of {progress.total} shards are kept in {out}; the same command goes on from there"
+            )
             raise
-        progress.end()
+        progress.close()
         return store.finish(plan)
+
+
+def _rated(kept: int, done: int, total: int, seconds: float) -> str:
+    """How far a sweep is that began with `kept` shards, how fast it goes on, and how long that takes yet."""
+    said = f"{done} of {total} shards"
+    if done > kept and seconds > 0:
+        rate = (done - kept) / seconds * 60
+        said += f", {rate:.1f} per minute, about {(total - done) / rate:.1f} minutes to go"
+    return said
 
 
 @dataclass(frozen=True)
@@ -84,6 +101,7 @@ class _Run:
     def compute(self, missing: Iterable[Job]) -> None:
         """Hand out the jobs. Those at work when a worker died are done last, one by one: so the guilty one is found."""
         todo, suspects, running, deaths = deque(missing), deque[Job](), dict[Future, Job](), 0
+        done = self.progress.done
         while todo or running:
             while todo and len(running) < self.pool.slots():
                 job = todo.popleft()
@@ -91,8 +109,8 @@ class _Run:
             lost = self._collect(running)
             while lost and running:  # what else was at work ends or is lost as well
                 lost += self._collect(running)
-            if self.progress.moved():
-                deaths = 0
+            if self.progress.done > done:
+                done, deaths = self.progress.done, 0
             if lost:
                 suspects += lost
                 deaths += 1

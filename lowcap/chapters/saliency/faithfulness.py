@@ -34,13 +34,12 @@ def cosine(a: Tensor, b: Tensor) -> Tensor:
     return torch.nn.functional.cosine_similarity(a, b, dim=-1, eps=1e-30)
 
 
-def spearman(a: Tensor, b: Tensor) -> Tensor:
-    """Rank correlation of two maps `(..., D)`; 0 where one of them is constant."""
-    return cosine(centred_ranks(a), centred_ranks(b))
-
-
 def centred_ranks(a: Tensor) -> Tensor:
-    """Ranks of each map `(..., D)` around their mean; equal values share theirs."""
+    """Ranks of each map `(..., D)` around their mean; equal values share theirs.
+
+    The cosine of two of them is Spearman's rank correlation, 0 where a map is constant. A map that is compared with
+    many is so ranked only once.
+    """
     return torch.from_numpy(rankdata(a.numpy(), axis=-1)).sub_((a.shape[-1] + 1) / 2).float()
 
 
