@@ -64,7 +64,7 @@ def show(
         code=Markup("\n".join((CODE / name).read_text("utf-8") for name in FILES)),
     )
     text = f"{data['fallback']}\n{fallback.to_string()}"
-    display({"text/html": str(html), "text/plain": text}, {"lowcap": {"explorable": element, "front": front}})
+    display({"text/html": html, "text/plain": text}, {"lowcap": {"explorable": element, "front": front}})
 
 
 def _about(task: Task, key: str, fallback: str, starts: Mapping[str, Any]) -> dict[str, Any]:
