@@ -7,15 +7,14 @@ number that stands beside a live one is computed here from the rounded weights.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from html import escape
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
+from markupsafe import Markup
 from torch import Tensor
 
 from lowcap import pruning
@@ -30,6 +29,7 @@ from lowcap.notebook.claim_box import show as display
 from lowcap.population import Population
 from lowcap.recipe import PUBLISHED, Recipe
 from lowcap.tasks import Task
+from lowcap.templates import render
 from lowcap.training import train
 
 CODE = beside("static", "book/static") / "explorables"
@@ -43,7 +43,7 @@ SHADES = 3  # training digits travel in four shades of grey: 0 to 3
 def show(
     element: str,
     data: Mapping[str, Any],
-    form: str,
+    form: Markup,
     blobs: Iterable[Blob],
     fallback: pd.DataFrame,
     *,
@@ -53,21 +53,18 @@ def show(
 
     `front` offers it to the front page too (`{include} _generated/ELEMENT.md`).
     """
-    table = fallback.to_html(border=0, classes="dataframe")
-    html = (
-        f'<{element} class="explorable"><script type="application/json">{_json(data)}</script>'
-        f'{form}<div class="x-fallback"><p>{escape(str(data["fallback"]))}</p>{table}</div></{element}>'
+    html = render(
+        "explorables/templates/element.html",
+        element=element,
+        data=data,
+        form=form,
+        table=Markup(fallback.to_html(border=0, classes="dataframe")),
+        blobs=blobs,
+        style=Markup((CODE.parent / STYLE).read_text("utf-8")),
+        code=Markup("\n".join((CODE / name).read_text("utf-8") for name in FILES)),
     )
-    html += "".join(f'<script type="text/plain" data-blob="{blob.name}">{blob.text}</script>' for blob in blobs)
-    code = "\n".join((CODE / name).read_text("utf-8") for name in FILES)
-    style = (CODE.parent / STYLE).read_text("utf-8")
-    html += f"<style data-library>{style}</style><script data-library>{code}</script>"
     text = f"{data['fallback']}\n{fallback.to_string()}"
     display({"text/html": html, "text/plain": text}, {"lowcap": {"explorable": element, "front": front}})
-
-
-def _json(data: Mapping[str, Any]) -> str:
-    return json.dumps(data, separators=(",", ":"), ensure_ascii=False).replace("<", "\\u003c")
 
 
 def _about(task: Task, key: str, fallback: str, starts: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,10 +2,10 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from html import escape
 from typing import Any
 
 from lowcap.notebook.ledger import MARKS, Claim
+from lowcap.templates import render
 
 
 @dataclass(frozen=True)
@@ -39,17 +39,13 @@ def note(verdict: Verdict) -> str:
 
 def as_html(verdict: Verdict) -> str:
     """The box: `<div class="claim claim--holds">` with sentence, facts, verdict and note, each with its own class."""
-    claim = verdict.claim
-    numbers = "".join(f"<li>{escape(name)}: {escape(text)}</li>" for name, text in verdict.numbers.items())
-    facts = {"Source": escape(claim.source), "Criterion": escape(claim.criterion)}
-    facts |= {"Numbers": f"<ul>{numbers}</ul>"} if numbers else {}
-    rows = "".join(f"<dt>{name}</dt><dd>{text}</dd>" for name, text in facts.items())
-    remark = f'<p class="claim__note">{escape(note(verdict))}</p>' if note(verdict) else ""
-    return (
-        f'<div id="claim-{claim.id}" class="claim claim--{verdict.verdict.replace(" ", "-")}">'
-        f'<p class="claim__sentence">{escape(claim.sentence)}</p><dl class="claim__facts">{rows}</dl>'
-        f'<p class="claim__verdict"><span aria-hidden="true">{MARKS[verdict.verdict]}</span> '
-        f"Verdict: <strong>{verdict.verdict}</strong></p>{remark}</div>"
+    return render(
+        "notebook/templates/claim_box.html",
+        claim=verdict.claim,
+        verdict=verdict.verdict,
+        mark=MARKS[verdict.verdict],
+        numbers=verdict.numbers,
+        note=note(verdict),
     )
 
 
@@ -66,7 +62,8 @@ def show(data: Mapping[str, str], metadata: Mapping[str, Any] | None = None) -> 
     if _notebook() is not None:
         from IPython.display import display
 
-        display(dict(data), metadata=dict(metadata or {}), raw=True)
+        texts = {kind: str(text) for kind, text in data.items()}  # plain, whatever a kernel sends them with
+        display(texts, metadata=dict(metadata or {}), raw=True)
 
 
 def after_each_cell(work: Callable[..., None]) -> None:
@@ -86,6 +83,6 @@ def _notebook() -> Any:
 def numbers_line(numbers: Mapping[str, str]) -> dict[str, str]:
     """Recorded numbers, key to formatted value, as one small line: a bundle for `show`."""
     said = "Numbers that the text calls by name:"
-    items = " · ".join(f"<code>{escape(key)}</code> {escape(text)}" for key, text in numbers.items())
+    html = render("notebook/templates/numbers.html", heading=said, numbers=numbers)
     plain = ", ".join(f"{key} = {text}" for key, text in numbers.items())
-    return {"text/html": f"<small>{said} {items}</small>", "text/plain": f"{said} {plain}"}
+    return {"text/html": html, "text/plain": f"{said} {plain}"}

@@ -2,11 +2,11 @@
 
 import json
 import shlex
-from html import escape
 from typing import Any
 
 from lowcap.notebook.parameter_types import allowed
 from lowcap.notebook.schemas import fast, schema
+from lowcap.templates import render
 
 HEADINGS = ("parameter", "book's own", "allowed", "unit", "cost of more", "meaning")
 EXAMPLES: dict[str, Any] = {"pair": [3, 8], "pairs": [[3, 8]]}  # what is changed in the example, where it is there
@@ -57,18 +57,11 @@ def example(chapter: str) -> tuple[str, str]:
 
 def as_html(chapter: str) -> str:
     """Table and commands, folded away until a reader opens them."""
-    head = "".join(f'<th scope="col">{escape(text)}</th>' for text in HEADINGS[:-1])
-    body = "".join(
-        f'<tr><th scope="row"><code>{escape(name)}</code> {escape(meaning)}</th><td><code>{escape(own)}</code></td>'
-        + "".join(f"<td>{escape(text)}</td>" for text in others)
-        + "</tr>"
-        for name, own, *others, meaning in rows(chapter)
-    )
-    typed = "".join(f"<p>{escape(why)}:</p><pre>{escape(line)}</pre>" for why, line in commands(chapter).items())
-    return (
-        '<details class="run-howto"><summary>Parameters of this chapter, and how to run it with others</summary>'
-        f'<div class="run-howto__table" tabindex="0" role="region" aria-label="Parameters of this chapter"><table>'
-        f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>{typed}</details>"
+    return render(
+        "notebook/templates/parameter_table.html",
+        headings=HEADINGS[:-1],
+        rows=rows(chapter),
+        commands=commands(chapter),
     )
 
 

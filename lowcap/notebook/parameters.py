@@ -5,7 +5,6 @@ the name, what is allowed, what came, and a value that works.
 """
 
 import ast
-import html
 import json
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -20,6 +19,7 @@ from lowcap.notebook.claim_box import show
 from lowcap.notebook.parameter_table import table
 from lowcap.notebook.parameter_types import Parameters, allowed
 from lowcap.notebook.schemas import alone, chapters, did_you_mean, fast, schema
+from lowcap.templates import render
 
 __all__ = [
     "alone",
@@ -196,7 +196,6 @@ def _show_changes(changes: Mapping[str, tuple[Any, Any]], dataset: str) -> None:
         lines.append(f"classes of {dataset}: " + ", ".join(f"{i} is {name}" for i, name in enumerate(names)))
     if not lines:
         return
-    items = "".join(f"<li>{html.escape(line)}</li>" for line in lines)
     title = "This run differs from the book's own in these parameters:"
-    page = f'<div class="run-note" role="note"><p>{title}</p><ul>{items}</ul><p>{ADVICE}</p></div>'
+    page = render("notebook/templates/changes.html", title=title, lines=lines, advice=ADVICE)
     show({"text/html": page, "text/plain": "\n".join([title, *lines, ADVICE])})

@@ -100,15 +100,18 @@ def test_the_wheel_holds_what_the_package_reads(wheel, tmp_path):
         f"import sys; sys.path.insert(0, {str(tmp_path)!r})\n"
         "from lowcap.chapters.replay import experiments as replay\n"
         "from lowcap.explorables import elements as explorables\n"
+        "from lowcap.explorables import forms\n"
         "from lowcap.notebook import ledger\n"
         "assert replay.__file__.startswith(sys.path[0]), replay.__file__\n"
         "assert all((explorables.CODE / name).is_file() for name in explorables.FILES)\n"
         "assert (explorables.CODE.parent / explorables.STYLE).is_file()\n"
         "assert len(replay.printed()) and len(ledger.catalogue())\n"
+        "assert 'x-pad' in forms.draw([4, 9], [1, 2])\n"
     )
     subprocess.run([sys.executable, "-P", "-c", look], check=True, cwd=tmp_path, env={"PATH": os.environ["PATH"]})
-    made = {path.relative_to(tmp_path).as_posix() for path in (tmp_path / "lowcap").rglob("*.py")}
-    assert made == {path.relative_to(ROOT).as_posix() for path in (ROOT / "lowcap").rglob("*.py")}
+    for kind in ("*.py", "*.html"):
+        made = {path.relative_to(tmp_path).as_posix() for path in (tmp_path / "lowcap").rglob(kind)}
+        assert made == {path.relative_to(ROOT).as_posix() for path in (ROOT / "lowcap").rglob(kind)} != set()
 
 
 @pytest.fixture(scope="module")

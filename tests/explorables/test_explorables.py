@@ -165,7 +165,7 @@ def test_markup_in_the_data_cannot_end_the_script(monkeypatch):
 
 def test_every_element_shows_a_table_of_the_run_to_readers_without_javascript(shown):
     for name in NAMES:
-        assert "<table" in re.sub("<template>.*</template>", "", shown.html[name]).split("</div>")[0]
+        assert "<table" in re.sub("(?s)<template>.*</template>", "", shown.html[name]).split("</div>")[0]
         assert data_of(shown, name)["fallback"] in shown.html[name]
 
 

@@ -2,11 +2,11 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from html import escape
 from typing import Any
 
 from lowcap.explorables import forms
 from lowcap.notebook.ledger import MARKS, verdicts
+from lowcap.templates import render
 
 
 def ledger_table(found: Iterable[Mapping[str, Any]]) -> str:
@@ -20,12 +20,13 @@ def ledger_table(found: Iterable[Mapping[str, Any]]) -> str:
     rows = ["| Claim | Source | Verdict | Figure |", "|---|---|---|---|"]
     for claim in judged:
         verdict = f"{MARKS[claim['verdict']]} {claim['verdict']}" + ("" if claim["own"] else " (this run)")
-        cells = [_sentence(claim), claim["source"], verdict, f"{{numref}}`{claim['figure']}`"]
+        sentence = render("book/pages/templates/ledger_sentence.html", **claim)
+        cells = [sentence, claim["source"], verdict, f"{{numref}}`{claim['figure']}`"]
         rows.append("| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in cells) + " |")
     sources = sorted({claim["source"].split(",")[0] for claim in judged})
     form = forms.ledger(sources, [verdict for verdict in MARKS if verdict in {claim["verdict"] for claim in judged}])
-    data = '{"key": "ledger", "starts": {"text": "", "source": "", "verdict": "", "open": false}}'
-    start = f'<claim-ledger class="explorable"><script type="application/json">{data}</script>{form}'
+    data = {"key": "ledger", "starts": {"text": "", "source": "", "verdict": "", "open": False}}
+    start = render("book/pages/templates/ledger_start.html", data=data, form=form)
     return "\n".join([_raw(start), "", *rows, "", _raw("</claim-ledger>")])
 
 
@@ -40,16 +41,6 @@ def score_table(found: Iterable[Mapping[str, Any]]) -> str:
         counts = [mine.count(verdict) for verdict in shown]
         rows.append(f"| {source or '**all**'} | {' | '.join(map(str, counts))} |")
     return "\n".join([*rows, ""])
-
-
-def _sentence(claim: Mapping[str, Any]) -> str:
-    numbers = "; ".join(f"{escape(name)}: {escape(text)}" for name, text in claim["numbers"].items())
-    facts = escape(claim["criterion"]) + (f" <b>Numbers:</b> {numbers}." if numbers else "")
-    place = f"{claim['chapter']}.html#claim-{claim['id']}"
-    return (
-        f'<a href="{place}">{escape(claim["sentence"])}</a>'
-        f"<details><summary>Criterion and numbers</summary>{facts}</details>"
-    )
 
 
 def _raw(html: str) -> str:

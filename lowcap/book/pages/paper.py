@@ -4,11 +4,14 @@ import posixpath
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from html import escape
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from bs4 import BeautifulSoup, Tag
+from markupsafe import Markup
+
+from lowcap.templates import render
 
 ROOT, CONTENTS = "overview", "contents"
 # What only a screen can use: code that is folded away, anchors, lists of other pages, controls.
@@ -37,29 +40,20 @@ def compose(site: Path, documents: Sequence[str], about: About, numbers: Mapping
     """
     names = {f"{name}.html": _key(name, i) for i, name in enumerate(documents)}
     parts = [_part(site, page, names) for page in names]
-    contents = "".join(_entries(part, numbers or {}) for part in parts)
-    headers = "".join(_header(part, about.title) for part in parts)
-    sheets = "".join(f'<link rel="stylesheet" href="_static/{sheet}">' for sheet in SHEETS)
-    return (
-        f'<!DOCTYPE html><html lang="en" data-theme="light"><head><meta charset="utf-8"><title>{escape(about.title)}'
-        f"</title>{sheets}<style>{headers}</style></head><body><div class='bd-main'><div class='bd-content'>"
-        f"<div class='bd-article-container'><article class='bd-article'>{_title_page(about)}"
-        f"<section class='p-part p-contents' id='{CONTENTS}'><h1>Contents</h1><ol>{contents}</ol></section>"
-        f"{''.join(map(str, parts))}</article></div></div></div></body></html>"
+    return render(
+        "book/pages/templates/paper.html",
+        about=about,
+        sheets=SHEETS,
+        headers=Markup("".join(_header(part, about.title) for part in parts)),
+        contents_id=CONTENTS,
+        contents=[line for part in parts for line in _contents(part, numbers or {})],
+        documents=parts,
     )
 
 
 def _key(name: str, place: int) -> str:
     """What stands before the ids of a document, so that two documents may use the same."""
     return ROOT if place == 0 else "p-" + re.sub(r"[^\w-]", "-", posixpath.basename(name))
-
-
-def _title_page(about: About) -> str:
-    note = f"<p class='p-note'>{about.note}</p>" if about.note else ""
-    return (
-        f"<header class='p-title'><h1>{escape(about.title)}</h1><p>{escape(about.author)}</p>"
-        f"<p class='p-day'>Computed on {escape(about.day)}</p>{note}</header>"
-    )
 
 
 def _part(site: Path, page: str, names: Mapping[str, str]) -> Tag:
@@ -113,20 +107,19 @@ def _link(link: Tag, page: str, names: Mapping[str, str]) -> None:
         del link["href"]
 
 
-def _entries(part: Tag, numbers: Mapping[str, int]) -> str:
-    """The lines of the contents that belong to one part: its title, then its sections."""
+def _contents(part: Tag, numbers: Mapping[str, int]) -> list[dict[str, Any]]:
+    """What the contents say of one part: its number and title, then its sections; nothing where it has no title."""
     title = part.find("h1")
     if title is None:
-        return ""
-    number = f"<b>{title['data-chapter']}</b>" if title.get("data-chapter") else "<b></b>"
-    own = _entry(number + escape(title.get_text()), str(part["id"]), numbers)
+        return []
     sections = [(section.get("id"), section.find("h2", recursive=False)) for section in part.find_all("section")]
-    lines = [_entry(escape(h.get_text()), str(key), numbers) for key, h in sections if key and h]
-    return f"<li>{own}{'<ol>' + ''.join(f'<li>{line}</li>' for line in lines) + '</ol>' if lines else ''}</li>"
+    lines = [_line(heading, str(key), numbers) for key, heading in sections if key and heading]
+    own = _line(title, str(part["id"]), numbers)
+    return [own | {"number": title.get("data-chapter", ""), "sections": lines}]
 
 
-def _entry(text: str, key: str, numbers: Mapping[str, int]) -> str:
-    return f'<a href="#{key}"><span>{text}</span><span>{numbers.get(key, UNKNOWN)}</span></a>'
+def _line(heading: Tag, key: str, numbers: Mapping[str, int]) -> dict[str, Any]:
+    return {"key": key, "text": heading.get_text(), "page": numbers.get(key, UNKNOWN)}
 
 
 def _header(part: Tag, title: str) -> str:

@@ -5,16 +5,17 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from html import escape
 from itertools import product
 from typing import Any
 
 import pandas as pd
+from markupsafe import Markup, escape
 
 from lowcap.errors import UserError
 from lowcap.notebook import claims
 from lowcap.notebook.claim_box import show
 from lowcap.notebook.ledger import MARKS
+from lowcap.templates import render
 
 Options = Mapping[str, Any]  # of one choice, by what they are called; our own is the first
 
@@ -70,12 +71,8 @@ def listed(questions: Iterable[Question]) -> pd.DataFrame:
     """A row per claim: what was chosen, a line of HTML for each choice with our own option in bold; and `universes`."""
     rows = {}
     for question in questions:
-        lines = []
-        for choice, options in question.choices.items():
-            own, *others = map(escape, options)
-            lines.append(f"{escape(choice)}: {', '.join([f'<b>{own}</b>', *others])}")
         rows[question.name] = {
-            "choices, our own in bold": "<br>".join(lines),
+            "choices, our own in bold": render("chapters/held_up/templates/choices.html", choices=question.choices),
             "universes": math.prod(map(len, question.choices.values())),
         }
     return pd.DataFrame(rows).T.rename_axis("claim")
@@ -105,10 +102,14 @@ def turned(universes: pd.DataFrame) -> pd.DataFrame:
     """Of the rows of `explore`: a row for each single choice that turns the verdict when it is exchanged, as HTML."""
     ours = universes["claim"].map(kept(universes)["verdict"])
     rows = universes.assign(before=ours)[(universes["changed"] == 1) & (universes["verdict"] != ours)]
-    safe = rows.map(lambda cell: escape(str(cell)))
-    exchanged = safe["choice"] + ": " + safe["ours"] + " → <b>" + safe["option"] + "</b>"
-    verdict = safe["before"] + " → <b>" + safe["verdict"] + "</b>"
-    return pd.DataFrame({"claim": safe["name"], "exchanged": exchanged, "verdict": verdict}).set_index("claim")
+    exchanged = [_instead(f"{row.choice}: {row.ours}", row.option) for row in rows.itertuples()]
+    verdict = [_instead(row.before, row.verdict) for row in rows.itertuples()]
+    texts = {"claim": rows["name"].map(escape), "exchanged": exchanged, "verdict": verdict}
+    return pd.DataFrame(texts, rows.index).set_index("claim")
+
+
+def _instead(before: object, after: object) -> Markup:
+    return Markup("{} → <b>{}</b>").format(before, after)
 
 
 def table(frame: pd.DataFrame) -> None:
