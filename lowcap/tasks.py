@@ -10,7 +10,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from itertools import combinations
-from numbers import Integral
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +21,8 @@ from torch import Tensor
 
 from lowcap.data import folder, mnist_files
 from lowcap.data.vision import torchvision
-from lowcap.errors import DataError, UserError, fraction
+from lowcap.errors import DataError, UserError, fraction, number, whole_number
+from lowcap.values import LARGEST_SEED
 
 DATASETS = (*mnist_files.CLASSES, "digits")  # and `folder:PATH`, see `lowcap.data.folder`
 PAIRS = ((0, 1), (1, 7), (4, 9), (3, 8), (5, 6))  # the published study's, in the order in which its code ran them
@@ -106,9 +106,7 @@ def check_dataset(dataset: str, parameter: str = "dataset") -> str:
 
 def check_seed(seed: int, parameter: str = "seed") -> int:
     """The seed itself. Raises UserError when NumPy's generators cannot take it."""
-    if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or not 0 <= seed < 2**32:
-        raise UserError(f"`{parameter}` must be a whole number from 0 to 2**32 - 1; got {seed!r}")
-    return int(seed)
+    return whole_number(parameter, seed, 0, LARGEST_SEED)
 
 
 def resolve(dataset: str = "auto") -> str:
@@ -191,8 +189,7 @@ def load_task(classes: object, *, dataset: str = "auto", split_seed: int = 0, va
     every = isinstance(classes, str) and classes == "all"
     classes = check_classes(classes)
     check_seed(split_seed, "split_seed")
-    if not isinstance(val_fraction, float | np.floating) or not 0 < val_fraction < 1:
-        raise UserError(f"`val_fraction` must lie between 0 and 1, both excluded; got {val_fraction!r}")
+    val_fraction = number("val_fraction", val_fraction, above=0, below=1)
     dataset = resolve(dataset)
     arrays = _arrays(dataset)
     if every:
@@ -220,12 +217,11 @@ def with_train_size(task: Task, n: int, seed: int = 0) -> Task:
     class.
     """
     least = len(task.classes)
-    if isinstance(n, bool) or not isinstance(n, Integral) or n < least:
-        raise UserError(f"`n` must be a whole number of at least {least} images, one per class; got {n!r}")
+    n = whole_number("n", n, least, note="an image of each class")
     if n > len(task.x_train) - least:
         return task
     every = np.arange(len(task.x_train))
-    index, _ = train_test_split(every, train_size=int(n), stratify=task.y_train.numpy(), random_state=seed)
+    index, _ = train_test_split(every, train_size=n, stratify=task.y_train.numpy(), random_state=seed)
     x, y = task.x_train[index], task.y_train[index]
     return replace(task, x_train=x, y_train=y, live=(x != 0).any(0))
 

@@ -133,7 +133,7 @@ def test_wide_networks_are_lazier_and_closer_to_their_linearisation() -> None:
             lambda: tangent_kernel.follow(
                 load_task((4, 9), dataset="digits"), [4], [0], n=50, noise=0.0, steps=0, looks=2
             ),
-            "`steps` must be one or more whole numbers of at least 1; got [0]",
+            "`steps` must be a whole number of at least 1; got 0",
         ),
     ],
 )
