@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import logging
 import math
-import operator
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
-from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -19,14 +17,13 @@ from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 from torch import Tensor
 
+from lowcap.classes import check_classes, name_of
 from lowcap.data import folder, mnist_files
 from lowcap.data.vision import torchvision
 from lowcap.errors import DataError, UserError, fraction, number, whole_number
 from lowcap.values import LARGEST_SEED
 
 DATASETS = (*mnist_files.CLASSES, "digits")  # and `folder:PATH`, see `lowcap.data.folder`
-PAIRS = ((0, 1), (1, 7), (4, 9), (3, 8), (5, 6))  # the published study's, in the order in which its code ran them
-ALL_PAIRS = tuple(combinations(range(10), 2))
 
 
 @dataclass(frozen=True)
@@ -57,7 +54,7 @@ class Task:
     @property
     def name(self) -> str:
         """The classes, for tables: `4-9`."""
-        return "-".join(map(str, self.classes))
+        return name_of(self.classes)
 
     @property
     def n_features(self) -> int:
@@ -73,26 +70,6 @@ class Task:
         """Height and width in pixels."""
         side = round(self.n_features**0.5)
         return side, side
-
-
-def check_classes(classes: object) -> tuple[int, ...]:
-    """The classes of a task in ascending order.
-
-    Raises:
-        UserError: unless they are two to ten different whole numbers from 0 to 9, or "all".
-    """
-    if isinstance(classes, str) and classes == "all":
-        return tuple(range(10))
-    allowed = 'the classes of a task must be two (or more) different digits from 0 to 9 such as (4, 9), or "all"'
-    try:
-        if not isinstance(classes, Sequence | np.ndarray) or any(isinstance(c, bool) for c in classes):
-            raise TypeError
-        found = tuple(sorted(operator.index(c) for c in classes))
-    except TypeError:
-        raise UserError(f"{allowed}; got {classes!r}") from None
-    if len(found) < 2 or len(set(found)) < len(found) or not set(found) <= set(range(10)):
-        raise UserError(f"{allowed}; got {classes!r}")
-    return found
 
 
 def check_dataset(dataset: str, parameter: str = "dataset") -> str:

@@ -15,9 +15,10 @@ from sklearn.datasets import load_digits
 from toydata import Downloads, flip_last_byte, write_small
 
 from lowcap import tasks
+from lowcap.classes import ALL_PAIRS
 from lowcap.data import mnist_files
 from lowcap.errors import DataError, UserError
-from lowcap.tasks import ALL_PAIRS, Task, load_task, with_label_noise, with_train_size
+from lowcap.tasks import Task, load_task, with_label_noise, with_train_size
 
 DIGITS = load_digits()
 seeds = st.integers(0, 2**32 - 1)

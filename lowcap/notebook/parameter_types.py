@@ -11,6 +11,8 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic.fields import FieldInfo
 
+from lowcap.classes import pair_in_order
+
 FIVE_PAIRS = [[0, 1], [1, 7], [4, 9], [3, 8], [5, 6]]
 LINEAR = "run time in proportion"  # the cost of more
 LARGEST_SEED = 2**32 - 1  # what NumPy's legacy generator takes
@@ -48,13 +50,6 @@ def _not_a_number(value: Any) -> Any:
     return value
 
 
-def _two_classes(pair: tuple[int, int]) -> tuple[int, int]:
-    """The pair in rising order: class 1 of a task is the larger label, whichever way round the pair was written."""
-    if pair[0] == pair[1]:
-        raise ValueError("the two classes are the same; name two different ones")
-    return min(pair), max(pair)
-
-
 def _no_percentage(value: float) -> float:
     if not 0 <= value <= 1:
         raise ValueError(f"did you mean {value / 100:g}?" if 1 < value <= 100 else "there is no such share")
@@ -78,7 +73,7 @@ def _listed(values: Any) -> Any:
 _Class = Annotated[int, Field(strict=True, ge=0, le=9)]
 Pair = Annotated[
     tuple[_Class, _Class],
-    AfterValidator(_two_classes),
+    AfterValidator(pair_in_order),
     BeforeValidator(_not_a_number),
     Allowed("two different classes from 0 to 9, written [4, 9]", "list[int]"),
 ]

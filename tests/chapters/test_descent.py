@@ -207,7 +207,7 @@ def test_transformers_are_scored_as_networks_are(ten) -> None:
         (lambda t: random_features.feature_curve(t, [4], [0], n=50, noises=[20]), "did you mean 0.2?"),
         (
             lambda t: random_features.feature_curve(t, [4], [0], n=50, penalties=[-1]),
-            "`penalties` must be numbers of at least",
+            "`penalties` (each) must be a number of at least 0",
         ),
         (
             lambda t: descent.trained(t, [4], [0], ADAM, n=50, looks=0),

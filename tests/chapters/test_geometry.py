@@ -287,7 +287,7 @@ def test_a_true_95_percent_moves_a_layer_far_and_the_slip_hardly_at_all(mnist: s
         (lambda n, i: geometry.compare({"50 %": n["50 %"]}, i), "must be one of 50 %; got 'dense'"),
         (lambda n, i: geometry.compare(n, i, k=60), "`k` must be a number above 0 and below 60"),
         (lambda n, i: tsne.maps(n, i, 3), "`members` must be .* from 0 to 2.*; got \\[3\\]"),
-        (lambda n, i: tsne.maps(n, i, perplexity=60), "`perplexity` must be a number above 0 and below 60 .*; got 60"),
+        (lambda n, i: tsne.maps(n, i, perplexity=60), "`perplexity` must be a number above 0 and below 60, .*; got 60"),
         (lambda n, i: tsne.trust(i.x.numpy(), i.x.numpy(), 30), "`k` must be a number above 0 and below 30"),
         (
             lambda n, i: geometry.closer(geometry.compare(n, i, k=5), "95 %"),

@@ -268,10 +268,10 @@ def test_a_replay_that_is_interrupted_leaves_the_old_file(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"pairs": [(4, 4)]}, "two (or more) different digits"),
-        ({"pairs": [(3, 12)]}, "two (or more) different digits"),
+        ({"pairs": [(4, 4)]}, "a pair must be two different digits from 0 to 9 such as (4, 9); got (4, 4)"),
+        ({"pairs": [(3, 12)]}, "a pair must be two different digits from 0 to 9 such as (4, 9); got (3, 12)"),
         ({"pairs": [(1, 2, 3)]}, "a pair must be two different digits from 0 to 9 such as (4, 9); got (1, 2, 3)"),
-        ({"pairs": "all"}, "two (or more) different digits"),
+        ({"pairs": "all"}, "a pair must be two different digits from 0 to 9 such as (4, 9); got 'a'"),
         ({"pairs": []}, "at least one seed, width, pair and step"),
         ({"widths": [0]}, "`widths` must be whole numbers of at least 1; got 0"),
         ({"widths": [-2]}, "`widths` must be whole numbers of at least 1; got -2"),

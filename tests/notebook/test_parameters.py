@@ -96,7 +96,7 @@ def test_text_and_values_are_read_as_the_schema_asks(raw: dict[str, Any], value:
     [
         ({"pair": 49}, "written [4, 9]; got 49 (one number is not a pair"),
         ({"pair": "4_9"}, "4_9 is read as the number 49; write [4, 9]"),
-        ({"pair": [4, 4]}, "the two classes are the same"),
+        ({"pair": [4, 4]}, "class 4 comes twice; name different ones"),
         ({"pair": "[3, 12]"}, "from 0 to 9"),
         ({"pair": "four-nine"}, "got 'four-nine'"),
         ({"pairs": [[3, 8], [8, 3]]}, "[3, 8] comes twice"),

@@ -8,10 +8,11 @@ import numpy as np
 import pandas as pd
 import torch
 
+from lowcap.classes import ALL_PAIRS, PAIRS
 from lowcap.evaluation import evaluate
 from lowcap.population import Population
 from lowcap.recipe import Recipe
-from lowcap.tasks import ALL_PAIRS, PAIRS, Task, class_names, load_task, resolve
+from lowcap.tasks import Task, class_names, load_task, resolve
 from lowcap.training import train
 
 

@@ -46,7 +46,7 @@ def ridge(features: Tensor, targets: Tensor, penalties: Sequence[float] = (0.0,)
         found = f"{tuple(features.shape)} and {tuple(targets.shape)}"
         raise UserError(f"`features` and `targets` must be matrices with a row per image; got {found}")
     for penalty in penalties:
-        number("penalties", penalty, least=0)
+        number("penalties (each)", penalty, least=0)
     u, s, v = _svd(features)
     image = u.T @ targets
     zero = s <= s.max() * max(features.shape) * torch.finfo(s.dtype).eps  # as numpy.linalg.lstsq decides it
