@@ -43,7 +43,7 @@ def published(
         frames = []
         for kind, as_run in KINDS.items():
             for level in levels:
-                small = replay.pruned(population, 100 * level, as_run=as_run)
+                small = replay.pruned(population, level, as_run=as_run)
                 with torch.no_grad():
                     hidden = small.hidden(data.x_test)
                     f1 = f1_score(small.read_out(hidden) >= 0, data.y_test)  # as the study counts a half

@@ -22,7 +22,7 @@ from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from lowcap.classes import PAIRS, check_pair, name_of
-from lowcap.errors import UserError
+from lowcap.errors import UserError, fraction
 from lowcap.evaluation import f1_score, roc_auc
 from lowcap.files import beside
 from lowcap.parallel import one_thread_each
@@ -32,7 +32,7 @@ from lowcap.tasks import check_seed, raw_training_images
 
 SEEDS = (0, 42, 78)
 WIDTHS = (2, 4, 6, 8, 10, 12, 16, 24, 32, 48, 64)
-PERCENTAGES = (10, 15, 20, 30, 40, 50, 80, 90, 95, 99)
+PERCENTAGES = (10, 15, 20, 30, 40, 50, 80, 90, 95, 99)  # as the study names its sparsities
 LR, STEPS = 0.03, 100
 PUBLISHED_NUMBERS = beside("published", "data/published")
 Pairs = Sequence[tuple[int, int]]
@@ -131,15 +131,18 @@ def descend(population: Population, x: Tensor, y: Tensor, *, lr: float = LR, ste
         population.w_in.data[live] = w_in
 
 
-def pruned(population: Population, percentage: float, *, as_run: bool) -> Population:
+def pruned(population: Population, sparsity: float, *, as_run: bool) -> Population:
     """The study's one-shot pruning: in each layer every weight up to the k-th smallest magnitude becomes zero.
 
     Args:
-        percentage: as the study names it, 0 to 100.
-        as_run: as its code computed it, dividing by 100 twice, so that "95" takes 0.95 % of the weights; else as its
-            text says.
+        sparsity: the share of each layer's weights that the study says it takes, in [0, 1]: 0.95 where it names 95 %.
+        as_run: as its code computed it, dividing by 100 once more, so that 0.95 % of the weights go instead of 95 %;
+            else as its text says.
+
+    Raises:
+        UserError: a sparsity outside [0, 1].
     """
-    share = percentage / 100 / 100 if as_run else percentage / 100
+    share = fraction("sparsity", sparsity) / (100 if as_run else 1)
     other = population.copy()
     for i in range(len(other)):
         units = torch.where(other.owner == i)[0]
@@ -280,7 +283,7 @@ def _replay(population: Population, data: Split, steps: int, lr: float, percenta
         }
         for percentage in percentages:
             for kind in ("as_run", "true"):
-                small = pruned(population, percentage, as_run=kind == "as_run")
+                small = pruned(population, percentage / 100, as_run=kind == "as_run")
                 columns[f"f1_pruned_{kind}_{percentage}"] = _f1(small(data.x_test), data.y_test)
     names = {"seed": population.seeds, "width": population.widths, "pair": name_of(data.pair)}
     return pd.DataFrame({**names, **{k: v.numpy() if isinstance(v, Tensor) else v for k, v in columns.items()}})
