@@ -15,7 +15,6 @@ import numpy as np
 from lowcap.errors import UserError
 
 ALL_PAIRS = tuple(combinations(range(10), 2))
-PAIRS = ((0, 1), (1, 7), (4, 9), (3, 8), (5, 6))  # the published study's, in the order in which its code ran them
 
 
 def in_order(classes: Any) -> tuple[int, ...]:

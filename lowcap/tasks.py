@@ -21,9 +21,7 @@ from lowcap.classes import check_classes, name_of
 from lowcap.data import folder, mnist_files
 from lowcap.data.vision import torchvision
 from lowcap.errors import DataError, UserError, fraction, number, whole_number
-from lowcap.values import LARGEST_SEED
-
-DATASETS = (*mnist_files.CLASSES, "digits")  # and `folder:PATH`, see `lowcap.data.folder`
+from lowcap.values import DATASETS, LARGEST_SEED
 
 
 @dataclass(frozen=True)

@@ -12,10 +12,12 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from pydantic.fields import FieldInfo
 
 from lowcap.classes import pair_in_order
+from lowcap.values import DATASETS as FETCHED
+from lowcap.values import LARGEST_SEED, STUDY_PAIRS, STUDY_SEEDS
 
-FIVE_PAIRS = [[0, 1], [1, 7], [4, 9], [3, 8], [5, 6]]
+FIVE_PAIRS = [list(pair) for pair in STUDY_PAIRS]
+SEEDS = list(STUDY_SEEDS)
 LINEAR = "run time in proportion"  # the cost of more
-LARGEST_SEED = 2**32 - 1  # what NumPy's legacy generator takes
 
 
 @dataclass(frozen=True)
@@ -126,7 +128,7 @@ Hidden = Annotated[
     Allowed("a list of whole numbers from 1 to 4096, written [300, 100]", "list[int]"),
 ]
 Init = Literal["he", "published"]
-DATASETS = ("auto", "mnist", "fashion-mnist", "kmnist", "digits")
+DATASETS = ("auto", *FETCHED)
 Dataset = Annotated[
     str,
     Field(strict=True),

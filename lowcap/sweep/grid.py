@@ -13,11 +13,12 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any
 
-from lowcap.classes import ALL_PAIRS, PAIRS, from_name, name_of, pair_in_order
+from lowcap.classes import ALL_PAIRS, from_name, name_of, pair_in_order
 from lowcap.errors import UserError
+from lowcap.values import STUDY_PAIRS
 
 MOST_VALUES = 100_000  # of one axis: more is a slip of the keyboard
-GROUPS = {"all": ALL_PAIRS, "study": PAIRS, "ten": (tuple(range(10)),)}
+GROUPS = {"all": ALL_PAIRS, "study": STUDY_PAIRS, "ten": (tuple(range(10)),)}
 Grid = dict[str, tuple[Any, ...]]  # values, numbers or text, by axis
 
 

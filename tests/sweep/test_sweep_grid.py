@@ -6,12 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lowcap.classes import ALL_PAIRS, PAIRS
+from lowcap.classes import ALL_PAIRS
 from lowcap.errors import UserError
 from lowcap.sweep import experiments
 from lowcap.sweep.command import MOST_SHARDS, planned
 from lowcap.sweep.experiments import EXPERIMENTS, UNITS, axes, blocks, shards
 from lowcap.sweep.grid import MOST_VALUES, names, numbers, own_or, parse, split, whole
+from lowcap.values import STUDY_PAIRS as PAIRS
 
 
 @pytest.mark.parametrize(

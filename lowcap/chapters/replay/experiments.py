@@ -21,7 +21,7 @@ from sklearn.model_selection import train_test_split
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from lowcap.classes import PAIRS, check_pair, name_of
+from lowcap.classes import check_pair, name_of
 from lowcap.errors import UserError, fraction
 from lowcap.evaluation import f1_score, roc_auc
 from lowcap.files import beside
@@ -29,9 +29,10 @@ from lowcap.parallel import one_thread_each
 from lowcap.population import Population, head
 from lowcap.shard import BLOCK_ROWS
 from lowcap.tasks import check_seed, raw_training_images
+from lowcap.values import STUDY_PAIRS as PAIRS
+from lowcap.values import STUDY_SEEDS as SEEDS
+from lowcap.values import STUDY_WIDTHS as WIDTHS
 
-SEEDS = (0, 42, 78)
-WIDTHS = (2, 4, 6, 8, 10, 12, 16, 24, 32, 48, 64)
 PERCENTAGES = (10, 15, 20, 30, 40, 50, 80, 90, 95, 99)  # as the study names its sparsities
 LR, STEPS = 0.03, 100
 PUBLISHED_NUMBERS = beside("published", "data/published")
