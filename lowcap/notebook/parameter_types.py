@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, GetCoreSchemaHandler
 from pydantic.fields import FieldInfo
+from pydantic_core import CoreSchema, core_schema
 
 from lowcap.classes import pair_in_order
 from lowcap.values import DATASETS as FETCHED
@@ -72,7 +73,27 @@ def _listed(values: Any) -> Any:
     return tuple(values) if isinstance(values, list) else values
 
 
+@dataclass(frozen=True)
+class ListOf(Allowed):
+    """What a list may be: it comes as a list or tuple, becomes a tuple, and must not be empty.
+
+    Pydantic asks an annotation for its schema; so one of these stands for three validators and the words.
+    """
+
+    unique: bool = True
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        check = _unique if self.unique else _not_empty
+        values = core_schema.no_info_after_validator_function(check, handler(source))
+        return core_schema.no_info_before_validator_function(_listed, values)
+
+
 _Class = Annotated[int, Field(strict=True, ge=0, le=9)]
+_Width = Annotated[int, Field(strict=True, ge=1, le=4096)]
+_Seed = Annotated[int, Field(strict=True, ge=0, le=LARGEST_SEED)]
+_Rate = Annotated[float, Field(strict=True, gt=0, le=100)]
+_Penalty = Annotated[float, Field(strict=True, gt=0, le=1e9)]
+_Between = Annotated[float, Field(strict=True, gt=0, lt=1)]
 Pair = Annotated[
     tuple[_Class, _Class],
     AfterValidator(pair_in_order),
@@ -81,33 +102,22 @@ Pair = Annotated[
 ]
 Pairs = Annotated[
     tuple[Pair, ...],
-    AfterValidator(_unique),
-    BeforeValidator(_listed),
-    Allowed("a list of pairs, each two different classes from 0 to 9, written [[4, 9], [3, 8]]", "list[list[int]]"),
+    ListOf("a list of pairs, each two different classes from 0 to 9, written [[4, 9], [3, 8]]", "list[list[int]]"),
 ]
 Widths = Annotated[
-    tuple[Annotated[int, Field(strict=True, ge=1, le=4096)], ...],
-    AfterValidator(_unique),
-    BeforeValidator(_listed),
-    Allowed("a list of different whole numbers from 1 to 4096, written [2, 8, 64]", "list[int]"),
+    tuple[_Width, ...], ListOf("a list of different whole numbers from 1 to 4096, written [2, 8, 64]", "list[int]")
 ]
 Seeds = Annotated[
-    tuple[Annotated[int, Field(strict=True, ge=0, le=LARGEST_SEED)], ...],
-    AfterValidator(_unique),
-    BeforeValidator(_listed),
-    Allowed(f"a list of different whole numbers from 0 to {LARGEST_SEED}, written [0, 42]", "list[int]"),
+    tuple[_Seed, ...],
+    ListOf(f"a list of different whole numbers from 0 to {LARGEST_SEED}, written [0, 42]", "list[int]"),
 ]
 Rates = Annotated[
-    tuple[Annotated[float, Field(strict=True, gt=0, le=100)], ...],
-    AfterValidator(_unique),
-    BeforeValidator(_listed),
-    Allowed("a list of different numbers above 0 and up to 100, written [0.01, 0.1]", "list[float]"),
+    tuple[_Rate, ...],
+    ListOf("a list of different numbers above 0 and up to 100, written [0.01, 0.1]", "list[float]"),
 ]
 Penalties = Annotated[
-    tuple[Annotated[float, Field(strict=True, gt=0, le=1e9)], ...],
-    AfterValidator(_unique),
-    BeforeValidator(_listed),
-    Allowed("a list of different numbers above 0 and up to 1e9, written [1.0, 10.0]", "list[float]"),
+    tuple[_Penalty, ...],
+    ListOf("a list of different numbers above 0 and up to 1e9, written [1.0, 10.0]", "list[float]"),
 ]
 Share = Annotated[
     float,
@@ -116,16 +126,11 @@ Share = Annotated[
     Allowed("a fraction from 0 to 1", "float"),
 ]
 Shares = Annotated[
-    tuple[Annotated[float, Field(strict=True, gt=0, lt=1)], ...],
-    AfterValidator(_unique),
-    BeforeValidator(_listed),
-    Allowed("a list of different fractions between 0 and 1, both excluded, written [0.4, 0.8]", "list[float]"),
+    tuple[_Between, ...],
+    ListOf("a list of different fractions between 0 and 1, both excluded, written [0.4, 0.8]", "list[float]"),
 ]
 Hidden = Annotated[
-    tuple[Annotated[int, Field(strict=True, ge=1, le=4096)], ...],
-    AfterValidator(_not_empty),
-    BeforeValidator(_listed),
-    Allowed("a list of whole numbers from 1 to 4096, written [300, 100]", "list[int]"),
+    tuple[_Width, ...], ListOf("a list of whole numbers from 1 to 4096, written [300, 100]", "list[int]", unique=False)
 ]
 Init = Literal["he", "published"]
 DATASETS = ("auto", *FETCHED)
