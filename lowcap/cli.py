@@ -135,7 +135,7 @@ def replay(
     from lowcap.chapters.replay import experiments as study
 
     try:
-        study.to_csv(csv, seeds or [0, 42, 78], dataset="mnist")
+        study.to_csv(csv, seeds or list(study.SEEDS), dataset="mnist")
     except OSError as error:
         if error.errno == errno.ENOSPC or error.filename not in (str(csv), f"{csv}.part"):
             raise

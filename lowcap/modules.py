@@ -15,7 +15,7 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from lowcap.errors import UserError
+from lowcap.errors import UserError, whole_number
 from lowcap.evaluation import losses
 from lowcap.recipe import OPTIMIZERS, Recipe
 from lowcap.tasks import Task
@@ -110,8 +110,7 @@ class Transformer(nn.Module):
             raise UserError(f"`image_shape` must be square with a side that 4 divides; got {height} x {side}")
         if width < heads or width % heads:
             raise UserError(f"`width` must be a multiple of the {heads} heads; got {width}")
-        if blocks < 1:
-            raise UserError(f"`blocks` must be a whole number of at least 1; got {blocks!r}")
+        whole_number("blocks", blocks, 1)
         self.patch = side // 4
         self.embed = nn.Linear(self.patch**2, width)
         self.positions = nn.Parameter(torch.empty(16, width))

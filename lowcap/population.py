@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Sequence
-from numbers import Integral
 from os import PathLike
 from typing import Any
 
@@ -18,7 +17,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from lowcap.errors import DataError, UserError
+from lowcap.errors import DataError, UserError, one_of, whole_number, whole_numbers
 
 
 def _published(fan_in: int, shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
@@ -67,16 +66,15 @@ class Population(nn.Module):
         init: str = "published",
     ):
         super().__init__()
-        self.widths, self.seeds = _whole("widths", widths, 1), _whole("seeds", seeds, 0)
-        (self.n_features,), (self.n_outputs,) = (
-            _whole("n_features", [n_features], 1),
-            _whole("n_outputs", [n_outputs], 1),
+        self.widths, self.seeds = whole_numbers("widths", widths, 1), whole_numbers("seeds", seeds, 0)
+        self.n_features, self.n_outputs = (
+            whole_number("n_features", n_features, 1),
+            whole_number("n_outputs", n_outputs, 1),
         )
         self.init = init
         if len(self.widths) != len(self.seeds) or not self.widths:
             raise UserError(f"need one seed per width; got {len(self.widths)} widths and {len(self.seeds)} seeds")
-        if init not in INITS:
-            raise UserError(f"`init` must be one of {', '.join(INITS)}; got {init!r}")
+        one_of("init", init, INITS)
         self.register_buffer("owner", torch.arange(len(self.widths)).repeat_interleave(torch.tensor(self.widths)))
         self.register_buffer("mask_in", None)
         self.register_buffer("mask_out", None)
@@ -190,9 +188,7 @@ class Population(nn.Module):
 
     def check_member(self, member: Any) -> int:
         """The position of a member as an int. Raises UserError where there is none."""
-        if isinstance(member, bool) or not isinstance(member, Integral) or member not in range(len(self)):
-            raise UserError(f"`member` must be from 0 to {len(self) - 1}; got {member!r}")
-        return int(member)
+        return whole_number("member", member, 0, len(self) - 1)
 
     def to_module(self, member: int) -> nn.Sequential:
         """One member as an ordinary module, for Captum and for readers: Linear, ReLU, Linear."""
@@ -239,7 +235,7 @@ class Population(nn.Module):
 def _consistent(about: dict[str, Any], tensors: dict[str, Tensor]) -> None:
     """ValueError unless the names and the tensors of a file fit each other; before anything of that size is made."""
     widths, n_features, n_outputs = about["widths"], about["n_features"], about["n_outputs"]
-    units = sum(_whole("widths", widths, 1))
+    units = sum(whole_numbers("widths", widths, 1))
     shapes = {"w_in": (n_features, units), "b_in": (units,), "w_out": (units, n_outputs), "owner": (units,)}
     shapes |= {"b_out": (len(widths), n_outputs), "mask_in": (n_features, units), "mask_out": (units, n_outputs)}
     for name, tensor in tensors.items():
@@ -254,14 +250,3 @@ def _consistent(about: dict[str, Any], tensors: dict[str, Tensor]) -> None:
 def head(w_out: Tensor, columns: Tensor, n_members: int) -> Tensor:
     """The outputs `(U, K)` of all members as one block matrix `(U, P * K)`: each unit feeds its own member only."""
     return w_out.new_zeros(len(w_out), n_members * w_out.shape[1]).scatter(1, columns, w_out)
-
-
-def _whole(name: str, values: Iterable[int], least: int) -> list[int]:
-    """The values as ints. Raises UserError when one is not a whole number of at least `least`."""
-    if not isinstance(values, Iterable):
-        raise UserError(f"`{name}` must be a list of whole numbers of at least {least}; got {values!r}")
-    values = list(values)
-    for value in values:
-        if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
-            raise UserError(f"`{name}` must be whole numbers of at least {least}; got {value!r}")
-    return [int(value) for value in values]

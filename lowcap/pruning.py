@@ -16,7 +16,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from lowcap.errors import UserError, fraction, one_of
+from lowcap.errors import UserError, fraction, one_of, whole_number
 from lowcap.evaluation import evaluate
 from lowcap.population import Population
 from lowcap.pruning_scores import SCORES, Layers
@@ -215,8 +215,7 @@ def iterative(
     Raises:
         UserError: a sparsity outside [0, 1], `rewind_to` outside the recipe's epochs, or as `rank` and `train` do.
     """
-    if rewind_to not in range(recipe.epochs):
-        raise UserError(f"`rewind_to` must be an epoch from 0 to {recipe.epochs - 1}; got {rewind_to!r}")
+    whole_number("rewind_to", rewind_to, 0, recipe.epochs - 1, note="an epoch before the last")
     levels = [fraction("sparsities", value) for value in sparsities]
     early = train(population.copy(), task, recipe.but(epochs=rewind_to), order_seed=order_seed)
     rest = recipe.but(epochs=recipe.epochs - rewind_to)

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from numbers import Integral, Real
 from typing import Any
 
 import torch
 
-from lowcap.errors import UserError
+from lowcap.errors import number, one_of, whole_number
 from lowcap.population import INITS
 from lowcap.tasks import Task
 
@@ -45,22 +44,15 @@ class Recipe:
     schedule: str = "constant"
 
     def __post_init__(self) -> None:
-        checks = {
-            "init": (self.init in tuple(INITS), f"one of {', '.join(INITS)}"),
-            "optimizer": (self.optimizer in tuple(OPTIMIZERS), f"one of {', '.join(OPTIMIZERS)}"),
-            "lr": (0 < _number(self.lr) < math.inf, "a positive number"),
-            "momentum": (0 <= _number(self.momentum) < 1, "a number of at least 0 and below 1"),
-            "weight_decay": (0 <= _number(self.weight_decay) < math.inf, "a number of at least 0"),
-            "batch_size": (
-                self.batch_size is None or _number(self.batch_size, Integral) >= 1,
-                "a whole number of at least 1, or None for all images",
-            ),
-            "epochs": (_number(self.epochs, Integral) >= 0, "a whole number of at least 0"),
-            "schedule": (self.schedule in ("constant", "cosine"), "constant or cosine"),
-        }
-        for name, (fine, allowed) in checks.items():
-            if not fine:
-                raise UserError(f"`{name}` of a recipe must be {allowed}; got {getattr(self, name)!r}")
+        one_of("init of a recipe", self.init, INITS)
+        one_of("optimizer of a recipe", self.optimizer, OPTIMIZERS)
+        number("lr of a recipe", self.lr, above=0)
+        number("momentum of a recipe", self.momentum, least=0, below=1)
+        number("weight_decay of a recipe", self.weight_decay, least=0)
+        if self.batch_size is not None:
+            whole_number("batch_size of a recipe", self.batch_size, 1, note="or None for all images")
+        whole_number("epochs of a recipe", self.epochs, 0)
+        one_of("schedule of a recipe", self.schedule, ("constant", "cosine"))
 
     def but(self, **changes: Any) -> Recipe:
         """This recipe with some values changed."""
@@ -81,11 +73,6 @@ class Recipe:
         """
         times = max(1, round(PAIR_IMAGES / len(task.x_train))) if self.batch_size else 1
         return self.but(epochs=self.epochs * times)
-
-
-def _number(value: Any, kind: type = Real) -> Any:
-    """The value, or NaN, which is in no range, if it is not a number of that kind."""
-    return value if isinstance(value, kind) and not isinstance(value, bool) else math.nan
 
 
 PUBLISHED = Recipe("published", init="published", lr=0.03, batch_size=None, epochs=100)

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import ConstantInputWarning, bootstrap, spearmanrho
 
-from lowcap.errors import UserError
+from lowcap.errors import UserError, number
 
 
 def interval(values: object, *, statistic: Callable = np.mean, confidence: float = 0.95, seed: int = 0) -> pd.Series:
@@ -25,8 +25,7 @@ def interval(values: object, *, statistic: Callable = np.mean, confidence: float
     values = np.asarray(values, dtype=float)
     if values.size == 0:
         raise UserError("`values` must hold at least one number; got none")
-    if not 0 < confidence < 1:
-        raise UserError(f"`confidence` must lie between 0 and 1, both excluded; got {confidence!r}")
+    number("confidence", confidence, above=0, below=1)
     estimate = low = high = float(statistic(values))
     if np.ptp(values) > 0:
         rng = np.random.default_rng(seed)

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import logging
 import math
-import operator
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
-from itertools import combinations
-from numbers import Integral
 from pathlib import Path
 
 import numpy as np
@@ -20,13 +17,11 @@ from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 from torch import Tensor
 
+from lowcap.classes import check_classes, name_of
 from lowcap.data import folder, mnist_files
 from lowcap.data.vision import torchvision
-from lowcap.errors import DataError, UserError, fraction
-
-DATASETS = (*mnist_files.CLASSES, "digits")  # and `folder:PATH`, see `lowcap.data.folder`
-PAIRS = ((0, 1), (1, 7), (4, 9), (3, 8), (5, 6))  # the published study's, in the order in which its code ran them
-ALL_PAIRS = tuple(combinations(range(10), 2))
+from lowcap.errors import DataError, UserError, fraction, number, whole_number
+from lowcap.values import DATASETS, LARGEST_SEED
 
 
 @dataclass(frozen=True)
@@ -57,7 +52,7 @@ class Task:
     @property
     def name(self) -> str:
         """The classes, for tables: `4-9`."""
-        return "-".join(map(str, self.classes))
+        return name_of(self.classes)
 
     @property
     def n_features(self) -> int:
@@ -75,26 +70,6 @@ class Task:
         return side, side
 
 
-def check_classes(classes: object) -> tuple[int, ...]:
-    """The classes of a task in ascending order.
-
-    Raises:
-        UserError: unless they are two to ten different whole numbers from 0 to 9, or "all".
-    """
-    if isinstance(classes, str) and classes == "all":
-        return tuple(range(10))
-    allowed = 'the classes of a task must be two (or more) different digits from 0 to 9 such as (4, 9), or "all"'
-    try:
-        if not isinstance(classes, Sequence | np.ndarray) or any(isinstance(c, bool) for c in classes):
-            raise TypeError
-        found = tuple(sorted(operator.index(c) for c in classes))
-    except TypeError:
-        raise UserError(f"{allowed}; got {classes!r}") from None
-    if len(found) < 2 or len(set(found)) < len(found) or not set(found) <= set(range(10)):
-        raise UserError(f"{allowed}; got {classes!r}")
-    return found
-
-
 def check_dataset(dataset: str, parameter: str = "dataset") -> str:
     """The name itself. Raises UserError when no such dataset is known."""
     if isinstance(dataset, str) and folder.is_folder(dataset) and dataset != folder.PREFIX:
@@ -106,9 +81,7 @@ def check_dataset(dataset: str, parameter: str = "dataset") -> str:
 
 def check_seed(seed: int, parameter: str = "seed") -> int:
     """The seed itself. Raises UserError when NumPy's generators cannot take it."""
-    if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or not 0 <= seed < 2**32:
-        raise UserError(f"`{parameter}` must be a whole number from 0 to 2**32 - 1; got {seed!r}")
-    return int(seed)
+    return whole_number(parameter, seed, 0, LARGEST_SEED)
 
 
 def resolve(dataset: str = "auto") -> str:
@@ -191,8 +164,7 @@ def load_task(classes: object, *, dataset: str = "auto", split_seed: int = 0, va
     every = isinstance(classes, str) and classes == "all"
     classes = check_classes(classes)
     check_seed(split_seed, "split_seed")
-    if not isinstance(val_fraction, float | np.floating) or not 0 < val_fraction < 1:
-        raise UserError(f"`val_fraction` must lie between 0 and 1, both excluded; got {val_fraction!r}")
+    val_fraction = number("val_fraction", val_fraction, above=0, below=1)
     dataset = resolve(dataset)
     arrays = _arrays(dataset)
     if every:
@@ -220,12 +192,11 @@ def with_train_size(task: Task, n: int, seed: int = 0) -> Task:
     class.
     """
     least = len(task.classes)
-    if isinstance(n, bool) or not isinstance(n, Integral) or n < least:
-        raise UserError(f"`n` must be a whole number of at least {least} images, one per class; got {n!r}")
+    n = whole_number("n", n, least, note="an image of each class")
     if n > len(task.x_train) - least:
         return task
     every = np.arange(len(task.x_train))
-    index, _ = train_test_split(every, train_size=int(n), stratify=task.y_train.numpy(), random_state=seed)
+    index, _ = train_test_split(every, train_size=n, stratify=task.y_train.numpy(), random_state=seed)
     x, y = task.x_train[index], task.y_train[index]
     return replace(task, x_train=x, y_train=y, live=(x != 0).any(0))
 

@@ -10,15 +10,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable
 from itertools import pairwise
-from numbers import Integral
 
 import numpy as np
 import torch
 
-from lowcap.errors import UserError
+from lowcap.errors import UserError, whole_number
 from lowcap.parallel import one_thread_each
 from lowcap.population import Population
-from lowcap.recipe import Recipe, _number
+from lowcap.recipe import Recipe
 from lowcap.shard import AfterStep, Data, Shard
 from lowcap.tasks import Task
 
@@ -50,8 +49,7 @@ def train(
         UserError: the population and the task disagree on features or classes, `every` is less than 1, or `on_epoch`
             returns networks of other widths.
     """
-    if not _number(every, Integral) >= 1:
-        raise UserError(f"`every` must be a whole number of at least 1; got {every!r}")
+    whole_number("every", every, 1)
     if (population.n_features, population.n_outputs) != (task.n_features, task.n_outputs):
         raise UserError(
             f"the population has {population.n_features} features and {population.n_outputs} outputs, "

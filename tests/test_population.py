@@ -202,7 +202,7 @@ def test_the_page_gets_every_number_of_a_member_exactly() -> None:
 
 @pytest.mark.parametrize("member", [-1, 2, "0", 0.5, None])
 def test_a_module_of_a_member_that_is_not_there_is_refused(member: Any) -> None:
-    with pytest.raises(UserError, match=f"`member` must be from 0 to 1; got {member!r}"):
+    with pytest.raises(UserError, match=f"`member` must be a whole number from 0 to 1; got {member!r}"):
         populate([(2, 0), (3, 1)]).to_module(member)
 
 
@@ -295,8 +295,8 @@ def test_a_width_or_seed_that_is_no_whole_number_in_range_is_refused(name: str, 
         ({"widths": [2, 3], "seeds": [0]}, "one seed per width; got 2 widths and 1 seeds"),
         ({"widths": [], "seeds": []}, "one seed per width; got 0 widths"),
         ({"widths": [2], "seeds": [0], "init": "zeros"}, "`init` must be one of published, he; got 'zeros'"),
-        ({"widths": [2], "seeds": [0], "n_features": 0}, "`n_features` must be whole numbers of at least 1; got 0"),
-        ({"widths": [2], "seeds": [0], "n_outputs": 2.0}, "`n_outputs` must be whole numbers of at least 1; got 2.0"),
+        ({"widths": [2], "seeds": [0], "n_features": 0}, "`n_features` must be a whole number of at least 1; got 0"),
+        ({"widths": [2], "seeds": [0], "n_outputs": 2.0}, "`n_outputs` must be a whole number of at least 1; got 2.0"),
     ],
 )
 def test_a_population_that_cannot_be_is_refused(arguments: dict[str, Any], message: str) -> None:

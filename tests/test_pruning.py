@@ -525,7 +525,7 @@ def test_an_unknown_score_or_scope_or_one_without_its_images_is_refused(how: dic
 
 @pytest.mark.parametrize("wrong", [-1, 5, 0.5, "0", None])
 def test_rewinding_to_an_epoch_that_is_not_there_is_refused(wrong: Any) -> None:
-    message = f"`rewind_to` must be an epoch from 0 to 4; got {re.escape(repr(wrong))}"
+    message = f"`rewind_to` must be a whole number from 0 to 4, an epoch before the last; got {re.escape(repr(wrong))}"
     with pytest.raises(UserError, match=message):
         next(iterative(populate(), toy_task(), RECIPE, [0.5], rewind_to=wrong))
 

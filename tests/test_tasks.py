@@ -15,9 +15,10 @@ from sklearn.datasets import load_digits
 from toydata import Downloads, flip_last_byte, write_small
 
 from lowcap import tasks
+from lowcap.classes import ALL_PAIRS
 from lowcap.data import mnist_files
 from lowcap.errors import DataError, UserError
-from lowcap.tasks import ALL_PAIRS, Task, load_task, with_label_noise, with_train_size
+from lowcap.tasks import Task, load_task, with_label_noise, with_train_size
 
 DIGITS = load_digits()
 seeds = st.integers(0, 2**32 - 1)
@@ -311,7 +312,10 @@ def test_a_subset_keeps_the_classes_in_proportion_and_the_other_splits() -> None
         (lambda task: with_label_noise(task, -0.1), "`share` must be a fraction from 0 to 1; got -0.1"),
         (lambda task: with_label_noise(task, True), "`share` must be a fraction from 0 to 1; got True"),
         (lambda task: with_label_noise(task, 0.2, -1), "`noise_seed` must be a whole number from 0"),
-        (lambda task: with_train_size(task, 1.5), "`n` must be a whole number of at least 2 images"),
+        (
+            lambda task: with_train_size(task, 1.5),
+            "`n` must be a whole number of at least 2, an image of each class",
+        ),
     ],
 )
 def test_noise_and_sizes_that_cannot_be_had_are_named(call: object, said: str) -> None:

@@ -383,12 +383,12 @@ def test_looking_less_often_than_never_is_refused() -> None:
     [
         ("init", "one of published, he", ["zeros", None, ["he"]]),
         ("optimizer", "one of sgd, adam, adamw", ["SGD", "lbfgs", None]),
-        ("lr", "a positive number", [0, -0.1, math.nan, math.inf, "0.1", None, True]),
+        ("lr", "a number above 0", [0, -0.1, math.nan, math.inf, "0.1", None, True]),
         ("momentum", "a number of at least 0 and below 1", [-0.1, 1, math.nan, "0.9", None]),
         ("weight_decay", "a number of at least 0", [-1e-4, math.inf, math.nan, "0", None]),
         ("batch_size", "a whole number of at least 1, or None for all images", [0, -1, 12.5, "128", True]),
         ("epochs", "a whole number of at least 0", [-1, 2.5, "20", None, math.inf]),
-        ("schedule", "constant or cosine", ["step", None]),
+        ("schedule", "one of constant, cosine", ["step", None]),
     ],
 )
 def test_a_recipe_with_a_value_out_of_range_is_refused(name: str, allowed: str, wrong: list) -> None:

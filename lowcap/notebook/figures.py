@@ -15,6 +15,7 @@ from matplotlib.colors import BoundaryNorm, LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator, ScalarFormatter
 
+from lowcap.classes import from_name
 from lowcap.errors import UserError
 
 # Okabe and Ito's palette, which readers with any colour vision tell apart: warm for hard pairs, cool for easy ones.
@@ -182,7 +183,7 @@ def pair_map(values: Mapping[str, float] | pd.Series, ax: Axes, *, fmt: str = "g
     """A number per pair of classes as a triangular map; `values` by pair, "4-9". Missing values show as a dash."""
     grid = np.full((10, 10), np.nan)
     for pair, value in dict(values).items():
-        a, b = map(int, pair.split("-"))
+        a, b = from_name(pair)
         grid[b, a] = value
         if np.isnan(value):
             ax.text(a + 0.5, b - 0.5, "–", ha="center", va="center", size=8)

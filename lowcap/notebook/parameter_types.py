@@ -8,12 +8,17 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, GetCoreSchemaHandler
 from pydantic.fields import FieldInfo
+from pydantic_core import CoreSchema, core_schema
 
-FIVE_PAIRS = [[0, 1], [1, 7], [4, 9], [3, 8], [5, 6]]
+from lowcap.classes import pair_in_order
+from lowcap.values import DATASETS as FETCHED
+from lowcap.values import LARGEST_SEED, STUDY_PAIRS, STUDY_SEEDS
+
+FIVE_PAIRS = [list(pair) for pair in STUDY_PAIRS]
+SEEDS = list(STUDY_SEEDS)
 LINEAR = "run time in proportion"  # the cost of more
-LARGEST_SEED = 2**32 - 1  # what NumPy's legacy generator takes
 
 
 @dataclass(frozen=True)
@@ -48,13 +53,6 @@ def _not_a_number(value: Any) -> Any:
     return value
 
 
-def _two_classes(pair: tuple[int, int]) -> tuple[int, int]:
-    """The pair in rising order: class 1 of a task is the larger label, whichever way round the pair was written."""
-    if pair[0] == pair[1]:
-        raise ValueError("the two classes are the same; name two different ones")
-    return min(pair), max(pair)
-
-
 def _no_percentage(value: float) -> float:
     if not 0 <= value <= 1:
         raise ValueError(f"did you mean {value / 100:g}?" if 1 < value <= 100 else "there is no such share")
@@ -75,42 +73,51 @@ def _listed(values: Any) -> Any:
     return tuple(values) if isinstance(values, list) else values
 
 
+@dataclass(frozen=True)
+class ListOf(Allowed):
+    """What a list may be: it comes as a list or tuple, becomes a tuple, and must not be empty.
+
+    Pydantic asks an annotation for its schema; so one of these stands for three validators and the words.
+    """
+
+    unique: bool = True
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        check = _unique if self.unique else _not_empty
+        values = core_schema.no_info_after_validator_function(check, handler(source))
+        return core_schema.no_info_before_validator_function(_listed, values)
+
+
 _Class = Annotated[int, Field(strict=True, ge=0, le=9)]
+_Width = Annotated[int, Field(strict=True, ge=1, le=4096)]
+_Seed = Annotated[int, Field(strict=True, ge=0, le=LARGEST_SEED)]
+_Rate = Annotated[float, Field(strict=True, gt=0, le=100)]
+_Penalty = Annotated[float, Field(strict=True, gt=0, le=1e9)]
+_Between = Annotated[float, Field(strict=True, gt=0, lt=1)]
 Pair = Annotated[
     tuple[_Class, _Class],
-    AfterValidator(_two_classes),
+    AfterValidator(pair_in_order),
     BeforeValidator(_not_a_number),
     Allowed("two different classes from 0 to 9, written [4, 9]", "list[int]"),
 ]
 Pairs = Annotated[
     tuple[Pair, ...],
-    AfterValidator(_unique),
-    BeforeValidator(_listed),
-    Allowed("a list of pairs, each two different classes from 0 to 9, written [[4, 9], [3, 8]]", "list[list[int]]"),
+    ListOf("a list of pairs, each two different classes from 0 to 9, written [[4, 9], [3, 8]]", "list[list[int]]"),
 ]
 Widths = Annotated[
-    tuple[Annotated[int, Field(strict=True, ge=1, le=4096)], ...],
-    AfterValidator(_unique),
-    BeforeValidator(_listed),
-    Allowed("a list of different whole numbers from 1 to 4096, written [2, 8, 64]", "list[int]"),
+    tuple[_Width, ...], ListOf("a list of different whole numbers from 1 to 4096, written [2, 8, 64]", "list[int]")
 ]
 Seeds = Annotated[
-    tuple[Annotated[int, Field(strict=True, ge=0, le=LARGEST_SEED)], ...],
-    AfterValidator(_unique),
-    BeforeValidator(_listed),
-    Allowed(f"a list of different whole numbers from 0 to {LARGEST_SEED}, written [0, 42]", "list[int]"),
+    tuple[_Seed, ...],
+    ListOf(f"a list of different whole numbers from 0 to {LARGEST_SEED}, written [0, 42]", "list[int]"),
 ]
 Rates = Annotated[
-    tuple[Annotated[float, Field(strict=True, gt=0, le=100)], ...],
-    AfterValidator(_unique),
-    BeforeValidator(_listed),
-    Allowed("a list of different numbers above 0 and up to 100, written [0.01, 0.1]", "list[float]"),
+    tuple[_Rate, ...],
+    ListOf("a list of different numbers above 0 and up to 100, written [0.01, 0.1]", "list[float]"),
 ]
 Penalties = Annotated[
-    tuple[Annotated[float, Field(strict=True, gt=0, le=1e9)], ...],
-    AfterValidator(_unique),
-    BeforeValidator(_listed),
-    Allowed("a list of different numbers above 0 and up to 1e9, written [1.0, 10.0]", "list[float]"),
+    tuple[_Penalty, ...],
+    ListOf("a list of different numbers above 0 and up to 1e9, written [1.0, 10.0]", "list[float]"),
 ]
 Share = Annotated[
     float,
@@ -119,19 +126,14 @@ Share = Annotated[
     Allowed("a fraction from 0 to 1", "float"),
 ]
 Shares = Annotated[
-    tuple[Annotated[float, Field(strict=True, gt=0, lt=1)], ...],
-    AfterValidator(_unique),
-    BeforeValidator(_listed),
-    Allowed("a list of different fractions between 0 and 1, both excluded, written [0.4, 0.8]", "list[float]"),
+    tuple[_Between, ...],
+    ListOf("a list of different fractions between 0 and 1, both excluded, written [0.4, 0.8]", "list[float]"),
 ]
 Hidden = Annotated[
-    tuple[Annotated[int, Field(strict=True, ge=1, le=4096)], ...],
-    AfterValidator(_not_empty),
-    BeforeValidator(_listed),
-    Allowed("a list of whole numbers from 1 to 4096, written [300, 100]", "list[int]"),
+    tuple[_Width, ...], ListOf("a list of whole numbers from 1 to 4096, written [300, 100]", "list[int]", unique=False)
 ]
 Init = Literal["he", "published"]
-DATASETS = ("auto", "mnist", "fashion-mnist", "kmnist", "digits")
+DATASETS = ("auto", *FETCHED)
 Dataset = Annotated[
     str,
     Field(strict=True),

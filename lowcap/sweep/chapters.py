@@ -72,7 +72,7 @@ class ChapterRun:
             assignments = [f"{name}={text}" for name, text in self.given]
             runner.run(Path(self.root), self.chapter, assignments, self.folder, TIME_LIMIT)
         found = pd.DataFrame(_facts(ledger.collect([self.executed])), columns=["kind", "name", "value", "text"])
-        swept = {name: _number_orliteral(text) for name, text in self.given}
+        swept = {name: _number_or_text(text) for name, text in self.given}
         return pd.concat([pd.DataFrame(swept, index=found.index), found.astype({"value": float})], axis=1)
 
 
@@ -85,7 +85,7 @@ def _facts(found: Sequence[dict[str, Any]]) -> Iterator[tuple[str, str, float, s
             yield "claim", item["claim"]["id"], math.nan, item["claim"]["verdict"]
 
 
-def _number_orliteral(text: str) -> float | str:
+def _number_or_text(text: str) -> float | str:
     try:
         return float(text)
     except ValueError:

@@ -13,11 +13,12 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any
 
+from lowcap.classes import ALL_PAIRS, from_name, name_of, pair_in_order
 from lowcap.errors import UserError
-from lowcap.tasks import ALL_PAIRS, PAIRS
+from lowcap.values import STUDY_PAIRS
 
 MOST_VALUES = 100_000  # of one axis: more is a slip of the keyboard
-GROUPS = {"all": ALL_PAIRS, "study": PAIRS, "ten": (tuple(range(10)),)}
+GROUPS = {"all": ALL_PAIRS, "study": STUDY_PAIRS, "ten": (tuple(range(10)),)}
 Grid = dict[str, tuple[Any, ...]]  # values, numbers or text, by axis
 
 
@@ -163,15 +164,10 @@ def classes(*, default: str = "study", only_pairs: bool = False) -> Axis:
         if text in GROUPS:
             found = GROUPS[text]
         elif re.fullmatch(r"\d(-\d)+", text, re.ASCII):
-            found = (tuple(sorted(map(int, text.split("-")))),)
+            found = (from_name(text),)
         else:
             raise ValueError(f"{_short(text)} is no pair, nor {', '.join(GROUPS)}")
-        for digits in found:
-            if len(set(digits)) < len(digits):
-                raise ValueError(f"{text} names a digit twice")
-            if only_pairs and len(digits) > 2:
-                raise ValueError(f"{text} has more than two classes")
-        return ["-".join(map(str, digits)) for digits in found]
+        return [name_of(pair_in_order(digits) if only_pairs else digits) for digits in found]
 
     words = "pairs of digits 0 to 9, `study` (the five of the study) or `all` (45 pairs)"
     return Axis(read, words if only_pairs else f"{words}, more digits or `ten`", "4-9,3-8", default)

@@ -199,14 +199,20 @@ def test_transformers_are_scored_as_networks_are(ten) -> None:
     ("call", "told"),
     [
         (lambda t: random_features.feature_curve(t, [], [0], n=50), "`widths` must be one or more whole numbers"),
-        (lambda t: random_features.feature_curve(t, [2.5], [0], n=50), "at least 1; got [2.5]"),
-        (lambda t: random_features.feature_curve(t, [4], [0], n=1), "`n` must be a whole number of at least 2 images"),
+        (lambda t: random_features.feature_curve(t, [2.5], [0], n=50), "at least 1; got 2.5"),
+        (
+            lambda t: random_features.feature_curve(t, [4], [0], n=1),
+            "`n` must be a whole number of at least 2",
+        ),
         (lambda t: random_features.feature_curve(t, [4], [0], n=50, noises=[20]), "did you mean 0.2?"),
         (
             lambda t: random_features.feature_curve(t, [4], [0], n=50, penalties=[-1]),
-            "`penalties` must be numbers of at least",
+            "`penalties` (each) must be a number of at least 0",
         ),
-        (lambda t: descent.trained(t, [4], [0], ADAM, n=50, looks=0), "`looks` must be one or more whole numbers"),
+        (
+            lambda t: descent.trained(t, [4], [0], ADAM, n=50, looks=0),
+            "`looks` must be a whole number of at least 1",
+        ),
         (lambda t: random_features.ridge(torch.ones(3, 2), torch.ones(4, 1)), "a row per image; got (3, 2) and (4, 1)"),
         (lambda t: descent.landmarks(pd.DataFrame({"width": [1]})), "no column ['test_error']; they have width"),
         (lambda t: descent.threshold(pd.DataFrame({"width": [], "train_error": []})), "there are none"),

@@ -143,7 +143,7 @@ def test_pruning_zeroes_everything_up_to_the_kth_smallest_magnitude_of_each_laye
     for weight in (population.w_in, population.w_out):
         drawn = data.draw(st.lists(small, min_size=weight.numel(), max_size=weight.numel()))
         weight.data = torch.tensor(drawn).view_as(weight)
-    result = replay.pruned(population, percentage, as_run=as_run)
+    result = replay.pruned(population, percentage / 100, as_run=as_run)
     for i in range(2):
         before, after = population.to_module(i), result.to_module(i)
         for old, new in zip(before.parameters(), after.parameters(), strict=True):
@@ -157,10 +157,27 @@ def test_95_per_cent_as_run_takes_less_than_one() -> None:
     population = Population([24], [0])
     weights = population.w_in.numel()
     for as_run, gone_in, gone_out in ((True, 178, 0), (False, 17_875, 22)):
-        other = replay.pruned(population, 95, as_run=as_run)
+        other = replay.pruned(population, 0.95, as_run=as_run)
         assert ((other.w_in == 0).sum(), (other.w_out == 0).sum()) == (gone_in, gone_out)
     assert 178 / weights < 0.01
     assert population.w_in.all()
+
+
+@pytest.mark.parametrize("as_run", [True, False])
+def test_as_many_weights_go_as_in_the_studys_own_arithmetic_at_each_of_its_percentages_and_widths(as_run: bool) -> None:
+    population = Population(replay.WIDTHS, range(len(replay.WIDTHS))).double()  # no two weights of the same size
+    for percentage in replay.PERCENTAGES:
+        result = replay.pruned(population, percentage / 100, as_run=as_run)
+        for i, width in enumerate(replay.WIDTHS):
+            gone = [int((layer.weight == 0).sum()) for layer in (result.to_module(i)[0], result.to_module(i)[2])]
+            share = percentage / 100 / 100 if as_run else percentage / 100  # a text and a code in percent
+            assert gone == [int(share * (784 * width)), int(share * width)]
+
+
+@pytest.mark.parametrize("wrong", [95, -0.1, True])
+def test_pruning_takes_a_fraction_not_a_percentage(wrong: float) -> None:
+    with pytest.raises(UserError, match=f"`sparsity` must be a fraction from 0 to 1; got {wrong!r}"):
+        replay.pruned(Population([2], [0]), wrong, as_run=False)
 
 
 def test_a_probability_of_one_half_counts_as_class_1() -> None:
@@ -268,17 +285,17 @@ def test_a_replay_that_is_interrupted_leaves_the_old_file(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"pairs": [(4, 4)]}, "two (or more) different digits"),
-        ({"pairs": [(3, 12)]}, "two (or more) different digits"),
+        ({"pairs": [(4, 4)]}, "a pair must be two different digits from 0 to 9 such as (4, 9); got (4, 4)"),
+        ({"pairs": [(3, 12)]}, "a pair must be two different digits from 0 to 9 such as (4, 9); got (3, 12)"),
         ({"pairs": [(1, 2, 3)]}, "a pair must be two different digits from 0 to 9 such as (4, 9); got (1, 2, 3)"),
-        ({"pairs": "all"}, "two (or more) different digits"),
+        ({"pairs": "all"}, "a pair must be two different digits from 0 to 9 such as (4, 9); got 'a'"),
         ({"pairs": []}, "at least one seed, width, pair and step"),
         ({"widths": [0]}, "`widths` must be whole numbers of at least 1; got 0"),
         ({"widths": [-2]}, "`widths` must be whole numbers of at least 1; got -2"),
         ({"widths": []}, "at least one seed, width, pair and step"),
         ({"seeds": []}, "at least one seed, width, pair and step"),
-        ({"seeds": [-1]}, "`seed` must be a whole number from 0 to 2**32 - 1; got -1"),
-        ({"seeds": [2**32]}, "`seed` must be a whole number from 0 to 2**32 - 1"),
+        ({"seeds": [-1]}, "`seed` must be a whole number from 0 to 4294967295; got -1"),
+        ({"seeds": [2**32]}, "`seed` must be a whole number from 0 to 4294967295"),
         ({"steps": 0}, "and a positive `lr`; got 3, 11, 5, steps=0 and lr=0.03"),
         ({"lr": 0}, "and a positive `lr`; got 3, 11, 5, steps=100 and lr=0"),
         ({"lr": float("nan")}, "and a positive `lr`"),

@@ -259,7 +259,7 @@ def test_each_member_is_attacked_for_itself(population: Population, task: Task) 
 def test_an_attack_says_what_it_needs(population: Population, task: Task) -> None:
     x, y = task.x_test, task.y_test
     for member in (6, -1, 0.5, True):
-        with pytest.raises(UserError, match="`member` must be from 0 to 5"):
+        with pytest.raises(UserError, match="`member` must be a whole number from 0 to 5"):
             attacks.fgsm(population, member, x, y, 0.1)
     with pytest.raises(UserError, match="`epsilon` must be a fraction from 0 to 1"):
         attacks.pgd(population, 0, x, y, 8)

@@ -122,7 +122,10 @@ def test_wide_networks_are_lazier_and_closer_to_their_linearisation() -> None:
             lambda: tangent_kernel.Linearised(torch.eye(3), torch.ones(2), torch.ones(3), 0.1),
             "shapes (N, N), (N,), (N,); got [(3, 3), (2,), (3,)]",
         ),
-        (lambda: tangent_kernel.Linearised(torch.eye(1), torch.ones(1), torch.ones(1), 0.0), "`lr` must be positive"),
+        (
+            lambda: tangent_kernel.Linearised(torch.eye(1), torch.ones(1), torch.ones(1), 0.0),
+            "`lr` must be a number above 0",
+        ),
         (
             lambda: tangent_kernel.follow(
                 load_task("all", dataset="digits"), [4], [0], n=50, noise=0.0, steps=5, looks=2
@@ -133,7 +136,7 @@ def test_wide_networks_are_lazier_and_closer_to_their_linearisation() -> None:
             lambda: tangent_kernel.follow(
                 load_task((4, 9), dataset="digits"), [4], [0], n=50, noise=0.0, steps=0, looks=2
             ),
-            "`steps` must be one or more whole numbers of at least 1; got [0]",
+            "`steps` must be a whole number of at least 1; got 0",
         ),
     ],
 )

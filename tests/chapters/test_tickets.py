@@ -173,7 +173,7 @@ def test_a_course_looks_after_each_reading_and_ends_where_training_does() -> Non
         (lambda f, t: tickets.shuffled(f, f), "`ticket` must be a pruned population"),
         (lambda f, t: tickets.shuffled(t[1], f, within="row"), "`within` must be one of layer, pixel; got 'row'"),
         (lambda f, t: tickets.control("dense", t, f, 1), "`name` must be one of new weights, shuffled mask, random"),
-        (lambda f, t: tickets.trunk(f, TASK, RECIPE, 2, rewind_to=4), "`rewind_to` must be an epoch from 0 to 3"),
+        (lambda f, t: tickets.trunk(f, TASK, RECIPE, 2, rewind_to=4), "`rewind_to` must be a whole number from 0 to 3"),
     ],
 )  # fmt: skip
 def test_mistakes_are_named(trunk, call, said: str) -> None:

@@ -166,7 +166,7 @@ def test_a_target_out_of_reach_says_the_best_within_it() -> None:
 
 @pytest.mark.parametrize("target", [1.5, -0.1, "0.9", True, float("nan")])
 def test_a_target_is_a_score_from_0_to_1(target) -> None:
-    with pytest.raises(UserError, match="`target` must be a score from 0 to 1"):
+    with pytest.raises(UserError, match="`target` must be a number from 0 to 1, a score"):
         activations.search(rows_of([0.9, 0.8]), target)
 
 
@@ -225,7 +225,7 @@ def test_bad_input_is_one_clear_error() -> None:
         (lambda: activations.trace(model, x, y, "9"), "`layer` must be one of 0, 2; got '9'"),
         (lambda: activations.trace(model, x, y, "2"), "its output is the model's; layers where they can: 0"),
         (lambda: activations.scores(found, "loudest"), "`by` must be one of firing, activation, weighted, random"),
-        (lambda: activations.scores(found, "firing", of=3), "`of` must be a class from 0 to 2; got 3"),
+        (lambda: activations.scores(found, "firing", of=3), "`of` must be a whole number from 0 to 2, a class; got 3"),
         (lambda: activations.answers(model, found, order, x, read_out="magic"), "`read_out` must be one of plain"),
         (lambda: activations.answers(model, found, order[:3], x), "`order` must name each of the 7 units once"),
         (lambda: surgery.compact(model, torch.zeros(7, dtype=torch.bool)), "at least one of them True"),

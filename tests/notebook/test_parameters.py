@@ -96,7 +96,7 @@ def test_text_and_values_are_read_as_the_schema_asks(raw: dict[str, Any], value:
     [
         ({"pair": 49}, "written [4, 9]; got 49 (one number is not a pair"),
         ({"pair": "4_9"}, "4_9 is read as the number 49; write [4, 9]"),
-        ({"pair": [4, 4]}, "the two classes are the same"),
+        ({"pair": [4, 4]}, "class 4 comes twice; name different ones"),
         ({"pair": "[3, 12]"}, "from 0 to 9"),
         ({"pair": "four-nine"}, "got 'four-nine'"),
         ({"pairs": [[3, 8], [8, 3]]}, "[3, 8] comes twice"),
@@ -272,3 +272,27 @@ def test_a_run_that_is_not_the_books_own_says_so_and_what_its_words_are_worth(mo
     assert "data:" not in own
     assert "classes of fashion-mnist: 0 is T-shirt/top, 1 is Trouser" in own
     assert "believe the numbers" in own
+
+
+LISTS: dict[str, tuple[str, str, list[Any], list[Any]]] = {  # chapter, parameter, lists that are fine, and that are not
+    "Pairs": ("02-capacity", "pairs", [[[4, 9], [3, 8]]], [[4, 9], [[4, 9], [9, 4]], [[1, 2, 3]]]),
+    "Widths": ("02-capacity", "widths", [[1], [4096, 2]], [[0], [4097], [2.5], [8, 8]]),
+    "Seeds": ("03-magnitude", "seeds", [[0, 2**32 - 1]], [[-1], [2**32], [True], [7, 7]]),
+    "Rates": ("01-replay", "grid_lrs", [[1e-9, 100.0]], [[0.0], [100.5], [0.1, 0.1], [float("inf")]]),
+    "Penalties": ("10-descent", "penalties", [[1e9, 0.5]], [[0.0], [2e9], [1.0, 1.0]]),
+    "Shares": ("06-geometry", "sparsities", [[0.5, 0.25]], [[0.0], [1.0], [0.5, 0.5]]),
+    "Hidden": ("09-tickets", "large_hidden", [[300, 300]], [[0], [4097], [2.5]]),
+}
+
+
+@pytest.mark.parametrize(("chapter", "name", "fine", "wrong"), LISTS.values(), ids=list(LISTS))
+def test_lists_become_tuples_in_their_order_and_are_refused_when_empty_or_out_of_range(
+    chapter: str, name: str, fine: list[Any], wrong: list[Any]
+) -> None:
+    for value in fine:
+        found = getattr(parameters.validate(chapter, {name: value}), name)
+        assert type(found) is tuple
+        assert found == tuple(tuple(sorted(v)) if isinstance(v, list) else v for v in value)
+    for value in [*wrong, [], 3, None, {1: 2}]:
+        with pytest.raises(UserError, match=f"^`{name}` must be a list of .*; got .*; the book's own is {name}="):
+            parameters.validate(chapter, {name: value})

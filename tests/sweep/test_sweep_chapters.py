@@ -133,7 +133,7 @@ def test_a_chapter_without_figures_has_a_card_without_a_picture():
         (["step=5"], "no axis `step`; did you mean `steps`"),
         (["steps=0"], "axis `steps` must be a whole number from 1 to 2000, such as 100"),
         (["steps=0:5"], "`steps` must be"),
-        (["pairs=[[4, 4]]"], "the two classes are the same"),
+        (["pairs=[[4, 4]]"], "class 4 comes twice; name different ones"),
         (["pairs=[[4, 9]],[[9, 4]]"], "[[4, 9]] comes twice"),
         (["steps=1:1001"], "the grid has 1,001 runs of the chapter; 1,000 are the most"),
         ([], "name at least one parameter of 01-replay, such as --grid dataset=..."),

@@ -6,12 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lowcap.classes import ALL_PAIRS
 from lowcap.errors import UserError
 from lowcap.sweep import experiments
 from lowcap.sweep.command import MOST_SHARDS, planned
 from lowcap.sweep.experiments import EXPERIMENTS, UNITS, axes, blocks, shards
 from lowcap.sweep.grid import MOST_VALUES, names, numbers, own_or, parse, split, whole
-from lowcap.tasks import ALL_PAIRS, PAIRS
+from lowcap.values import STUDY_PAIRS as PAIRS
 
 
 @pytest.mark.parametrize(
@@ -87,9 +88,9 @@ def test_blocks_hold_all_seeds_in_order_and_so_many_units():
         ("seed=0:4294967295", f"more than {MOST_VALUES:,} values"),
         ("seed=-1", "'-1' is no whole number"),
         ("pair=4_9", "'4_9' is no pair, nor all, study, ten"),
-        ("pair=4-4", "4-4 names a digit twice"),
+        ("pair=4-4", "class 4 comes twice; name different ones"),
         ("pair=4-9,9-4", "4-9 comes twice"),
-        ("pair=3-8-9", "3-8-9 has more than two classes"),
+        ("pair=3-8-9", "'3-8-9' (a pair has two classes)"),
         ("recipe=convergd", "there is no 'convergd'; did you mean `converged`? There are: published, converged, adam"),
         ("kind=fog", "there is no 'fog'"),
         ("severity=nan", "'nan' is no number"),

@@ -8,11 +8,13 @@ import numpy as np
 import pandas as pd
 import torch
 
+from lowcap.classes import ALL_PAIRS
 from lowcap.evaluation import evaluate
 from lowcap.population import Population
 from lowcap.recipe import Recipe
-from lowcap.tasks import ALL_PAIRS, PAIRS, Task, class_names, load_task, resolve
+from lowcap.tasks import Task, class_names, load_task, resolve
 from lowcap.training import train
+from lowcap.values import STUDY_PAIRS
 
 
 def pairs_in_order(n: int, dataset: str = "auto") -> list[tuple[int, int]]:
@@ -20,10 +22,10 @@ def pairs_in_order(n: int, dataset: str = "auto") -> list[tuple[int, int]]:
 
     Ten classes have 45 pairs, fewer have fewer.
     """
-    others = [pair for pair in ALL_PAIRS if pair not in PAIRS]
+    others = [pair for pair in ALL_PAIRS if pair not in STUDY_PAIRS]
     order = np.random.default_rng(0).permutation(len(others))
     n_classes = len(class_names(resolve(dataset)))
-    return [pair for pair in (*PAIRS, *(others[i] for i in order)) if max(pair) < n_classes][:n]
+    return [pair for pair in (*STUDY_PAIRS, *(others[i] for i in order)) if max(pair) < n_classes][:n]
 
 
 def sweep(

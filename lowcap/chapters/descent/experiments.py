@@ -16,8 +16,8 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from lowcap.chapters.descent.random_features import BLOCK, N_VAL, whole
-from lowcap.errors import UserError
+from lowcap.chapters.descent.random_features import BLOCK, N_VAL
+from lowcap.errors import UserError, whole_number
 from lowcap.evaluation import losses
 from lowcap.modules import Transformer, fit
 from lowcap.parallel import in_processes
@@ -56,7 +56,7 @@ def trained(
     Raises:
         UserError: a number of looks below 1, or as `with_train_size`, `with_label_noise` and `train` do.
     """
-    whole("looks", [looks])
+    whole_number("looks", looks, 1)
     epochs = moments(recipe.epochs, looks)
     shares = [noise] if isinstance(noise, float | int) else noise
     jobs = [

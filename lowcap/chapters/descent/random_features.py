@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from functools import partial
 from itertools import product
-from numbers import Integral, Real
 
 import numpy as np
 import pandas as pd
@@ -19,7 +18,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import one_hot
 
-from lowcap.errors import UserError
+from lowcap.errors import UserError, number, whole_numbers
 from lowcap.parallel import in_threads
 from lowcap.tasks import Task, with_label_noise, with_train_size
 
@@ -47,8 +46,7 @@ def ridge(features: Tensor, targets: Tensor, penalties: Sequence[float] = (0.0,)
         found = f"{tuple(features.shape)} and {tuple(targets.shape)}"
         raise UserError(f"`features` and `targets` must be matrices with a row per image; got {found}")
     for penalty in penalties:
-        if isinstance(penalty, bool) or not isinstance(penalty, Real) or not 0 <= penalty < np.inf:
-            raise UserError(f"`penalties` must be numbers of at least 0; got {penalty!r}")
+        number("penalties (each)", penalty, least=0)
     u, s, v = _svd(features)
     image = u.T @ targets
     zero = s <= s.max() * max(features.shape) * torch.finfo(s.dtype).eps  # as numpy.linalg.lstsq decides it
@@ -95,7 +93,8 @@ def feature_curve(
     Raises:
         UserError: as `ridge`, `with_train_size` and `with_label_noise` do, or no width.
     """
-    whole("widths", widths)
+    if not whole_numbers("widths", widths, 1):
+        raise UserError("`widths` must be one or more whole numbers of at least 1; got none")
     jobs = [partial(_features_of_seed, task, list(widths), seed, n, noises, penalties) for seed in seeds]
     return pd.concat(in_threads(jobs), ignore_index=True)
 
@@ -147,10 +146,3 @@ STEPS = (0.02, 0.04, 0.08, 0.12, 0.16, 0.2, 0.3, 0.4, 0.6, 0.8, 0.9, 0.95, 1, 1.
 def around(n: int, reach: float = 16) -> list[int]:
     """Sizes from a fiftieth of `n` to `reach` times `n`, densest at `n` itself, where a peak is expected."""
     return sorted({max(1, round(n * step)) for step in [*STEPS, reach] if step <= reach})
-
-
-def whole(name: str, values: Sequence[int]) -> None:
-    """Raises UserError unless the values are one or more whole numbers of at least 1."""
-    fine = [isinstance(value, Integral) and not isinstance(value, bool) and value >= 1 for value in values]
-    if not fine or not all(fine):
-        raise UserError(f"`{name}` must be one or more whole numbers of at least 1; got {list(values)!r}")

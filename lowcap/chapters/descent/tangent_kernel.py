@@ -20,8 +20,8 @@ from torch import Tensor, nn
 from torch.func import functional_call, jacrev, vmap
 
 from lowcap.chapters.descent.experiments import moments, noisy_part
-from lowcap.chapters.descent.random_features import coded, whole
-from lowcap.errors import UserError
+from lowcap.chapters.descent.random_features import coded
+from lowcap.errors import UserError, number, whole_number
 from lowcap.parallel import in_threads
 from lowcap.population import Population
 from lowcap.tasks import Task
@@ -108,9 +108,8 @@ class Linearised:
         if self.kernel.shape != (n, n) or self.start.shape != (n,) or self.targets.shape != (n,):
             shapes = [tuple(t.shape) for t in (self.kernel, self.start, self.targets)]
             raise UserError(f"`kernel`, `start` and `targets` must have shapes (N, N), (N,), (N,); got {shapes}")
-        if not (self.lr > 0 and 0 <= self.momentum < 1):
-            found = f"{self.lr!r} and {self.momentum!r}"
-            raise UserError(f"`lr` must be positive and `momentum` at least 0 and below 1; got {found}")
+        number("lr", self.lr, above=0)
+        number("momentum", self.momentum, least=0, below=1)
 
     def outputs(self, cross: Tensor, start: Tensor, steps: Iterable[int | None]) -> Tensor:
         """Outputs `(steps, M)` after so many steps (None: after all time) for images with kernel `cross (M, N)`.
@@ -161,7 +160,7 @@ def follow(
     """
     if task.n_outputs != 1:
         raise UserError(f"`task` must have two classes, for one output; got {len(task.classes)}")
-    whole("steps", [steps])
+    whole_number("steps", steps, 1)
     jobs = [partial(_follow, task, width, seed, n, noise, moments(steps, looks)) for seed in seeds for width in widths]
     return pd.concat(in_threads(jobs), ignore_index=True).assign(noise=noise)
 

@@ -124,7 +124,7 @@ def trained(
     ranking, (level, after) = pruning.rank(dense, scope="first"), tune
     return {
         DENSE: dense,
-        AS_RUN: replay.pruned(dense, 100 * level, as_run=True),
+        AS_RUN: replay.pruned(dense, level, as_run=True),
         **{percent(share): ranking.prune(share) for share in levels},
         tuned_name(level): train(ranking.prune(level), task, after, order_seed=1),
         OTHER: dense.select(np.roll(range(len(dense)), -1)),
@@ -147,8 +147,8 @@ def published(
     before = replay.each(lambda population, data: population, steps=0, **options)
     rows = []
     for i, (dense, images) in enumerate(found):
-        conditions = {DENSE: dense, AS_RUN: replay.pruned(dense, 100 * level, as_run=True)}
-        conditions |= {percent(share): replay.pruned(dense, 100 * share, as_run=False) for share in levels}
+        conditions = {DENSE: dense, AS_RUN: replay.pruned(dense, level, as_run=True)}
+        conditions |= {percent(share): replay.pruned(dense, share, as_run=False) for share in levels}
         conditions |= {OTHER: found[(i + 1) % len(found)][0], UNTRAINED: before[i]}
         rows.append(({name: one.select([0]).float() for name, one in conditions.items()}, images))
     return rows

@@ -19,7 +19,7 @@ from threadpoolctl import threadpool_limits
 from torch import Tensor
 
 from lowcap.chapters.replay import experiments as replay
-from lowcap.errors import UserError
+from lowcap.errors import number
 from lowcap.parallel import cores
 from lowcap.population import Population
 from lowcap.tasks import Task
@@ -100,8 +100,7 @@ def distances(x: np.ndarray, y: np.ndarray) -> Tensor:
 
 
 def fewer(name: str, value: float, n: float) -> None:
-    if not 0 < value < n:
-        raise UserError(f"`{name}` must be above 0 and below {n:g} for so many images; got {value!r}")
+    number(name, value, above=0, below=n, note="for so many images")
 
 
 def _centred(x: np.ndarray) -> np.ndarray:

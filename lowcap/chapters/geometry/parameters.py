@@ -1,6 +1,7 @@
 """The parameters of chapter 6: what may be changed, within which bounds, in which unit, and what it costs."""
 
-from lowcap.notebook.parameter_types import LINEAR, Dataset, Pair, Parameters, Rates, Seeds, Shares, parameter
+from lowcap.notebook.parameter_types import LINEAR, SEEDS, Dataset, Pair, Parameters, Rates, Seeds, Shares, parameter
+from lowcap.values import CLOSE, SPARSITIES
 
 CHAPTER = "06-geometry"
 
@@ -11,10 +12,10 @@ class Geometry(Parameters):
     dataset: Dataset = parameter("auto", "where the images come from; auto takes MNIST if it is there")
     pair: Pair = parameter([4, 9], "the pair of classes", unit="classes")
     width: int = parameter(24, "width of the networks", (2, 1024), "units", LINEAR)
-    seeds: Seeds = parameter([0, 42, 78], "seeds of the study, one replica each", cost=LINEAR)
+    seeds: Seeds = parameter(SEEDS, "seeds of the study, one replica each", cost=LINEAR)
     n_seeds: int = parameter(10, "networks per protocol, the seeds of the study first", (2, 100), "networks", LINEAR)
-    sparsities: Shares = parameter([0.5, 0.8, 0.9, 0.95, 0.99], "true sparsities", unit="fraction", cost=LINEAR)
-    sparsity: float = parameter(0.95, "the sparsity that is looked at closely", (0.01, 0.999), "fraction")
+    sparsities: Shares = parameter(list(SPARSITIES), "true sparsities", unit="fraction", cost=LINEAR)
+    sparsity: float = parameter(CLOSE, "the sparsity that is looked at closely", (0.01, 0.999), "fraction")
     epochs: int = parameter(20, "passes over the training images (more where they are few)", (1, 500), "epochs", LINEAR)
     lr: float = parameter(0.05, "learning rate of SGD", (1e-6, 100.0), "per step")
     tune_epochs: int = parameter(3, "passes of fine-tuning after pruning", (1, 500), "epochs", LINEAR)

@@ -46,7 +46,7 @@ def studys_own(
         images = {"held out": (data.x_test, data.y_test), "official": (task.x_test.double(), task.y_test.double())}
         frames = []
         ways: dict[str, Callable[[float], Population]] = {
-            "both layers": lambda level: replay.pruned(population, 100 * level, as_run=False),
+            "both layers": lambda level: replay.pruned(population, level, as_run=False),
             "first layer": pruning.rank(population, scope="first").prune,
         }
         for name, prune in ways.items():

@@ -5,6 +5,7 @@ from pydantic import ValidationInfo, field_validator
 from lowcap.notebook.parameter_types import (
     FIVE_PAIRS,
     LINEAR,
+    SEEDS,
     Dataset,
     Pair,
     Pairs,
@@ -33,7 +34,7 @@ class HeldUp(Parameters):
         20, "passes over the training images with SGD (more where they are few)", (1, 500), "epochs", LINEAR
     )
     adam_epochs: int = parameter(10, "the same, with Adam", (1, 500), "epochs", LINEAR)
-    seeds: Seeds = parameter([0, 42, 78], "seeds of the study, one replica each", cost=LINEAR)
+    seeds: Seeds = parameter(SEEDS, "seeds of the study, one replica each", cost=LINEAR)
     traced_widths: Widths = parameter([256, 64], "hidden widths of traced networks", unit="units", cost=LINEAR)
     traced_epochs: int = parameter(6, "passes over the training images of all ten classes", (1, 500), "epochs", LINEAR)
     pair: Pair = parameter([4, 9], "the pair of the maps, of noise and of random features", unit="classes")

@@ -11,6 +11,7 @@ import torch
 
 from lowcap import pruning
 from lowcap.chapters.replay import experiments as replay
+from lowcap.classes import name_of
 from lowcap.errors import UserError
 from lowcap.evaluation import dead_units, f1_score
 from lowcap.population import Population
@@ -42,13 +43,13 @@ def published(
         frames = []
         for kind, as_run in KINDS.items():
             for level in levels:
-                small = replay.pruned(population, 100 * level, as_run=as_run)
+                small = replay.pruned(population, level, as_run=as_run)
                 with torch.no_grad():
                     hidden = small.hidden(data.x_test)
                     f1 = f1_score(small.read_out(hidden) >= 0, data.y_test)  # as the study counts a half
                 rows = small.members.join(pruning.measure(small)).assign(level=level, kind=kind, f1=f1.numpy())
                 frames.append(rows.assign(dead=dead_units(small, hidden)))
-        return pd.concat(frames).assign(pair="-".join(map(str, data.pair)))
+        return pd.concat(frames).assign(pair=name_of(data.pair))
 
     return pd.concat(replay.each(look, seeds=seeds, pairs=pairs, widths=widths, dataset=dataset), ignore_index=True)
 

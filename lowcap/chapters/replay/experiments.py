@@ -21,17 +21,19 @@ from sklearn.model_selection import train_test_split
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from lowcap.errors import UserError
+from lowcap.classes import check_pair, name_of
+from lowcap.errors import UserError, fraction
 from lowcap.evaluation import f1_score, roc_auc
 from lowcap.files import beside
 from lowcap.parallel import one_thread_each
 from lowcap.population import Population, head
 from lowcap.shard import BLOCK_ROWS
-from lowcap.tasks import PAIRS, check_classes, check_seed, raw_training_images
+from lowcap.tasks import check_seed, raw_training_images
+from lowcap.values import STUDY_PAIRS as PAIRS
+from lowcap.values import STUDY_SEEDS as SEEDS
+from lowcap.values import STUDY_WIDTHS as WIDTHS
 
-SEEDS = (0, 42, 78)
-WIDTHS = (2, 4, 6, 8, 10, 12, 16, 24, 32, 48, 64)
-PERCENTAGES = (10, 15, 20, 30, 40, 50, 80, 90, 95, 99)
+PERCENTAGES = (10, 15, 20, 30, 40, 50, 80, 90, 95, 99)  # as the study names its sparsities
 LR, STEPS = 0.03, 100
 PUBLISHED_NUMBERS = beside("published", "data/published")
 Pairs = Sequence[tuple[int, int]]
@@ -56,7 +58,7 @@ def split(pair: tuple[int, int], seed: int, *, dataset: str = "auto") -> Split:
     Raises:
         UserError: not two different digits, or a seed out of range.
     """
-    pair, rng = _pair(pair), np.random.default_rng(check_seed(seed))
+    pair, rng = check_pair(pair), np.random.default_rng(check_seed(seed))
     images, labels = raw_training_images(dataset)
     fewest = min((labels == digit).sum() for digit in pair)
     index = np.concatenate([rng.choice(np.flatnonzero(labels == digit), fewest, replace=False) for digit in pair])
@@ -130,15 +132,18 @@ def descend(population: Population, x: Tensor, y: Tensor, *, lr: float = LR, ste
         population.w_in.data[live] = w_in
 
 
-def pruned(population: Population, percentage: float, *, as_run: bool) -> Population:
+def pruned(population: Population, sparsity: float, *, as_run: bool) -> Population:
     """The study's one-shot pruning: in each layer every weight up to the k-th smallest magnitude becomes zero.
 
     Args:
-        percentage: as the study names it, 0 to 100.
-        as_run: as its code computed it, dividing by 100 twice, so that "95" takes 0.95 % of the weights; else as its
-            text says.
+        sparsity: the share of each layer's weights that the study says it takes, in [0, 1]: 0.95 where it names 95 %.
+        as_run: as its code computed it, dividing by 100 once more, so that 0.95 % of the weights go instead of 95 %;
+            else as its text says.
+
+    Raises:
+        UserError: a sparsity outside [0, 1].
     """
-    share = percentage / 100 / 100 if as_run else percentage / 100
+    share = fraction("sparsity", sparsity) / (100 if as_run else 1)
     other = population.copy()
     for i in range(len(other)):
         units = torch.where(other.owner == i)[0]
@@ -170,7 +175,7 @@ def run(
         UserError: nothing to replay, or a pair, width, seed, learning rate or number of steps out of range.
     """
     seeds, widths = list(dict.fromkeys(seeds)), list(dict.fromkeys(widths))
-    pairs = list(dict.fromkeys(map(_pair, pairs)))
+    pairs = list(dict.fromkeys(map(check_pair, pairs)))
     if not (seeds and widths and pairs) or steps < 1 or not lr > 0:
         found = f"{len(seeds)}, {len(widths)}, {len(pairs)}, steps={steps!r} and lr={lr!r}"
         raise UserError(f"need at least one seed, width, pair and step, and a positive `lr`; got {found}")
@@ -186,7 +191,7 @@ def run(
     with one_thread_each() as pool:
         frames = list(pool.map(replay, jobs))
     rows = pd.concat(frames, ignore_index=True)
-    order = pd.MultiIndex.from_product([seeds, widths, ["-".join(map(str, pair)) for pair in pairs]])
+    order = pd.MultiIndex.from_product([seeds, widths, [name_of(pair) for pair in pairs]])
     return rows.set_index(["seed", "width", "pair"]).loc[order.set_names(["seed", "width", "pair"])].reset_index()
 
 
@@ -206,7 +211,7 @@ def each(
     seed.
     """
     n_features = raw_training_images(dataset)[0].shape[1]
-    pairs = list(dict.fromkeys(map(_pair, pairs)))
+    pairs = list(dict.fromkeys(map(check_pair, pairs)))
     own = {seed: _own(seed, widths, pairs, n_features) for seed in seeds}
 
     def work(job: tuple[tuple[int, int], int]) -> T:
@@ -252,13 +257,6 @@ def reference() -> pd.DataFrame:
     return pd.read_csv(PUBLISHED_NUMBERS / "replay_seed0.csv")
 
 
-def _pair(classes: object) -> tuple[int, int]:
-    pair = check_classes(classes)
-    if len(pair) != 2:
-        raise UserError(f"a pair must be two different digits from 0 to 9 such as (4, 9); got {classes!r}")
-    return pair[0], pair[1]
-
-
 def _f1(logits: Tensor, y: Tensor) -> Tensor:
     """F1 as the study counts it: a probability of exactly one half is class 1."""
     return f1_score(logits >= 0, y)
@@ -286,9 +284,9 @@ def _replay(population: Population, data: Split, steps: int, lr: float, percenta
         }
         for percentage in percentages:
             for kind in ("as_run", "true"):
-                small = pruned(population, percentage, as_run=kind == "as_run")
+                small = pruned(population, percentage / 100, as_run=kind == "as_run")
                 columns[f"f1_pruned_{kind}_{percentage}"] = _f1(small(data.x_test), data.y_test)
-    names = {"seed": population.seeds, "width": population.widths, "pair": "-".join(map(str, data.pair))}
+    names = {"seed": population.seeds, "width": population.widths, "pair": name_of(data.pair)}
     return pd.DataFrame({**names, **{k: v.numpy() if isinstance(v, Tensor) else v for k, v in columns.items()}})
 
 

@@ -3,6 +3,7 @@
 from lowcap.notebook.parameter_types import (
     FIVE_PAIRS,
     LINEAR,
+    SEEDS,
     Dataset,
     Pair,
     Pairs,
@@ -12,6 +13,7 @@ from lowcap.notebook.parameter_types import (
     Widths,
     parameter,
 )
+from lowcap.values import STUDY_WIDTHS
 
 CHAPTER = "01-replay"
 
@@ -21,8 +23,8 @@ class Replay(Parameters):
 
     dataset: Dataset = parameter("auto", "where the images come from; auto takes MNIST if it is there")
     pairs: Pairs = parameter(FIVE_PAIRS, "pairs of classes to tell apart", unit="classes", cost=LINEAR)
-    widths: Widths = parameter([2, 4, 6, 8, 10, 12, 16, 24, 32, 48, 64], "hidden widths", unit="units", cost=LINEAR)
-    seeds: Seeds = parameter([0, 42, 78], "seeds of the study, one replica each", cost=LINEAR)
+    widths: Widths = parameter(list(STUDY_WIDTHS), "hidden widths", unit="units", cost=LINEAR)
+    seeds: Seeds = parameter(SEEDS, "seeds of the study, one replica each", cost=LINEAR)
     steps: int = parameter(100, "full-batch gradient steps per network", (1, 2000), "steps", LINEAR)
     lr: float = parameter(0.03, "learning rate of the study", (1e-6, 100.0), "per step")
     grid_pair: Pair = parameter([4, 9], "pair of the learning-rate grid", unit="classes")

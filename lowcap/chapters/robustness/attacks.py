@@ -8,13 +8,12 @@ along the sign of the gradient) and Madry et al. 2018 (many small steps, each pr
 from __future__ import annotations
 
 from collections.abc import Iterable
-from numbers import Integral
 
 import pandas as pd
 import torch
 from torch import Tensor
 
-from lowcap.errors import UserError, fraction
+from lowcap.errors import UserError, fraction, whole_number
 from lowcap.evaluation import answer_scores
 from lowcap.population import Population
 from lowcap.tasks import check_seed
@@ -59,8 +58,7 @@ def pgd(population: Population, member: int, x: Tensor, y: Tensor, epsilon: floa
     Raises:
         UserError: fewer than one step, or as `fgsm` does.
     """
-    if isinstance(steps, bool) or not isinstance(steps, Integral) or steps < 1:
-        raise UserError(f"`steps` must be a whole number of at least 1; got {steps!r}")
+    whole_number("steps", steps, 1)
     epsilon, wrong = fraction("epsilon", epsilon), 1 - 2 * y.to(x)
     low, high = (x - epsilon).clamp(min=0), (x + epsilon).clamp(max=1)
     now, worst, most = x, x.clone(), torch.full_like(wrong, -torch.inf)

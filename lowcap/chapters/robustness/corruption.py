@@ -12,7 +12,6 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
-from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -20,7 +19,7 @@ import torch
 from torch import Tensor
 
 from lowcap.data.vision import torchvision
-from lowcap.errors import UserError, one_of
+from lowcap.errors import UserError, number, one_of
 from lowcap.tasks import check_seed
 
 BLOCK = 256  # images whose chance comes from one generator
@@ -207,13 +206,8 @@ def expected(x: Tensor, sigma: float) -> Tensor:
 def check_severity(kind: str, severity: Any) -> float:
     """The severity as a float. Raises UserError for an unknown kind, or a severity that the kind does not have."""
     one_of("kind", kind, CORRUPTIONS)
-    number = float(severity) if isinstance(severity, Real) and not isinstance(severity, bool) else math.nan
     about = CORRUPTIONS[kind]
-    if not 0 <= number <= about.largest:
-        raise UserError(
-            f"`severity` of {kind} ({about.unit}) must be a number from 0 to {about.largest:g}; got {severity!r}"
-        )
-    return number
+    return number(f"severity of {kind} ({about.unit})", severity, least=0, most=about.largest)
 
 
 def _side(n_features: int) -> int:

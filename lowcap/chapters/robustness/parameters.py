@@ -2,7 +2,19 @@
 
 from pydantic import ValidationInfo, field_validator
 
-from lowcap.notebook.parameter_types import LINEAR, Dataset, Pair, Parameters, Seeds, Share, Shares, Widths, parameter
+from lowcap.notebook.parameter_types import (
+    LINEAR,
+    SEEDS,
+    Dataset,
+    Pair,
+    Parameters,
+    Seeds,
+    Share,
+    Shares,
+    Widths,
+    parameter,
+)
+from lowcap.values import SPARSITIES
 
 CHAPTER = "08-robustness"
 
@@ -15,7 +27,7 @@ class Robustness(Parameters):
     small: int = parameter(24, "the narrower of the two widths that are compared", (1, 1024), "units", LINEAR)
     large: int = parameter(64, "the wider of them", (1, 1024), "units", LINEAR)
     widths: Widths = parameter([1, 2, 4, 8, 24, 64], "hidden widths", unit="units", cost=LINEAR)
-    seeds: Seeds = parameter([0, 42, 78], "seeds of the study, one replica each", cost=LINEAR)
+    seeds: Seeds = parameter(SEEDS, "seeds of the study, one replica each", cost=LINEAR)
     n_splits: int = parameter(5, "splits into training and validation images", (1, 50), "splits", LINEAR)
     n_starts: int = parameter(8, "networks per width and split", (2, 100), "networks", LINEAR)
     epochs: int = parameter(12, "passes over the training images (more where they are few)", (1, 500), "epochs", LINEAR)
@@ -27,9 +39,7 @@ class Robustness(Parameters):
     n_pairs: int = parameter(45, "how many of the 45 pairs, the five of the study first", (1, 45), "pairs", LINEAR)
     pair_starts: int = parameter(4, "networks per pair and width", (2, 100), "networks", LINEAR)
     pair_epochs: int = parameter(5, "passes over the training images of each pair", (1, 500), "epochs", LINEAR)
-    sparsities: Shares = parameter(
-        [0.5, 0.8, 0.9, 0.95, 0.99], "true sparsities of the first layer", unit="fraction", cost=LINEAR
-    )
+    sparsities: Shares = parameter(list(SPARSITIES), "true sparsities of the first layer", unit="fraction", cost=LINEAR)
     tune_epochs: int = parameter(3, "passes of fine-tuning after pruning", (1, 500), "epochs", LINEAR)
     epsilon: float = parameter(0.05, "how far an attack may move a pixel", (0.001, 1.0), "of a pixel's range")
     n_attacked: int = parameter(300, "test images that are attacked, at most", (10, 10000), "images", LINEAR)

@@ -12,14 +12,13 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from lowcap.errors import UserError, one_of
+from lowcap.errors import UserError, number, one_of, whole_number
 from lowcap.parallel import one_thread_each
 from lowcap.population import Population
 
@@ -55,20 +54,13 @@ class Settings:
     baselines: Tensor | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
-        for name in ("steps", "samples", "patch", "stride"):
-            value, optional = getattr(self, name), name in ("patch", "stride")
-            whole = isinstance(value, Integral) and not isinstance(value, bool) and int(value) >= 1
-            if not whole and not (optional and value is None):
-                allowed = "a whole number of at least 1" + (", or None" if optional else "")
-                raise UserError(f"`{name}` must be {allowed}; got {value!r}")
-        for name, allowed, ok in (
-            ("noise", "at least 0", lambda v: v >= 0),
-            ("epsilon", "above 0", lambda v: v > 0),
-        ):
-            value = getattr(self, name)
-            number = isinstance(value, Real) and not isinstance(value, bool)
-            if not (number and math.isfinite(value) and ok(value)):
-                raise UserError(f"`{name}` must be a number {allowed}; got {value!r}")
+        for name in ("steps", "samples"):
+            whole_number(name, getattr(self, name), 1)
+        for name in ("patch", "stride"):
+            if getattr(self, name) is not None:
+                whole_number(name, getattr(self, name), 1, note="or None")
+        number("noise", self.noise, least=0)
+        number("epsilon", self.epsilon, above=0)
         if self.patch is not None and self.stride is not None and self.stride > self.patch:
             raise UserError(f"`stride` must be from 1 to the patch's {self.patch} pixels; got {self.stride}")
 

@@ -1,6 +1,7 @@
 """The parameters of chapter 7: what may be changed, within which bounds, in which unit, and what it costs."""
 
 from lowcap.notebook.parameter_types import LINEAR, Dataset, Pair, Parameters, Seeds, Shares, parameter
+from lowcap.values import CLOSE, SPARSITIES
 
 CHAPTER = "07-saliency"
 
@@ -17,10 +18,8 @@ class Saliency(Parameters):
     width: int = parameter(24, "width of the networks that are trained to the end", (1, 1024), "units", LINEAR)
     n_seeds: int = parameter(10, "networks that are trained to the end", (2, 100), "networks", LINEAR)
     n_images: int = parameter(500, "test images that are explained, at most", (20, 10000), "images", LINEAR)
-    sparsities: Shares = parameter(
-        [0.5, 0.8, 0.9, 0.95, 0.99], "true sparsities of the first layer", unit="fraction", cost=LINEAR
-    )
-    sparsity: float = parameter(0.95, "the sparsity that is looked at closely", (0.01, 0.999), "fraction")
+    sparsities: Shares = parameter(list(SPARSITIES), "true sparsities of the first layer", unit="fraction", cost=LINEAR)
+    sparsity: float = parameter(CLOSE, "the sparsity that is looked at closely", (0.01, 0.999), "fraction")
     epochs: int = parameter(20, "passes over the training images (more where they are few)", (1, 500), "epochs", LINEAR)
     lr: float = parameter(0.05, "learning rate of SGD", (1e-6, 100.0), "per step")
     tune_epochs: int = parameter(3, "passes of fine-tuning after pruning", (1, 500), "epochs", LINEAR)

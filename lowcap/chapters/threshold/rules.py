@@ -12,7 +12,6 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
-from numbers import Real
 from typing import TypeVar
 
 import numpy as np
@@ -21,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from lowcap import pruning
-from lowcap.errors import UserError
+from lowcap.errors import UserError, number
 from lowcap.modules import BATCH, LAYERS, accuracy, layers_of, sparsities
 
 Module = TypeVar("Module", bound=nn.Module)
@@ -76,10 +75,7 @@ class Percentile:
 
 def check_tau(tau: object) -> float:
     """The threshold as a float. Raises UserError unless it is a number of at least 0."""
-    number = float(tau) if isinstance(tau, Real) and not isinstance(tau, bool) else math.nan
-    if not 0 <= number < math.inf:
-        raise UserError(f"`tau` must be a number of at least 0, the size below which weights go; got {tau!r}")
-    return number
+    return number("tau", tau, least=0, note="the size below which weights go")
 
 
 @torch.no_grad()

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from lowcap.chapters.tracing import readout
 from lowcap.chapters.tracing.readout import READ_OUTS, Moments
 from lowcap.chapters.tracing.surgery import Opened, compact
-from lowcap.errors import UserError, one_of
+from lowcap.errors import UserError, number, one_of, whole_number
 
 __all__ = ["READ_OUTS", "SCORES", "Found", "Trace", "answer", "answers", "kept", "quiet_first", "scan", "scores",
            "search", "sizes", "subnetwork", "trace"]  # fmt: skip
@@ -95,8 +95,8 @@ def scores(found: Trace, by: str, *, of: int | None = None, seed: int = 0) -> Te
         UserError: an unknown score, or a class that was not traced.
     """
     one_of("by", by, SCORES)
-    if of is not None and (isinstance(of, bool) or of not in range(len(found.counts))):
-        raise UserError(f"`of` must be a class from 0 to {len(found.counts) - 1}; got {of!r}")
+    if of is not None:
+        whole_number("of", of, 0, len(found.counts) - 1, note="a class")
     if by == "random":
         return torch.rand(found.firing.shape[1], generator=torch.Generator().manual_seed(seed))
     values = found.firing if by == "firing" else found.strength
@@ -214,8 +214,7 @@ def search(rows: pd.DataFrame, target: float, *, score: str = "accuracy") -> Fou
     Raises:
         UserError: a target outside 0 to 1, or one that no subnetwork reaches; the message says the best within reach.
     """
-    if not isinstance(target, int | float | np.number) or isinstance(target, bool) or not 0 <= target <= 1:
-        raise UserError(f"`target` must be a score from 0 to 1, such as 0.95; got {target!r}")
+    number("target", target, least=0, most=1, note="a score")
     one_of("score", score, map(str, rows.columns))
     rows = rows.sort_values("removed")
     values, removed = rows[score].to_numpy(), rows["removed"].to_numpy()
