@@ -16,7 +16,7 @@ from lowcap import pruning, pruning_scores
 from lowcap.chapters.descent import experiments as descent
 from lowcap.chapters.robustness import experiments as robustness
 from lowcap.chapters.robustness.corruption import CORRUPTIONS, check_severity
-from lowcap.chapters.tickets import experiments as tickets
+from lowcap.chapters.tickets import populations as tickets
 from lowcap.chapters.tracing import activations, subnetworks
 from lowcap.errors import UserError
 from lowcap.evaluation import evaluate

@@ -7,7 +7,7 @@ from toydata import toy_task
 
 from lowcap import pruning
 from lowcap.chapters.tickets import early
-from lowcap.chapters.tickets import experiments as tickets
+from lowcap.chapters.tickets import populations as tickets
 from lowcap.errors import UserError
 from lowcap.population import Population
 from lowcap.recipe import Recipe

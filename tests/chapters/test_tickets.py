@@ -8,7 +8,7 @@ from toydata import toy_task
 
 from lowcap import pruning
 from lowcap.chapters.tickets import comparison
-from lowcap.chapters.tickets import experiments as tickets
+from lowcap.chapters.tickets import populations as tickets
 from lowcap.errors import UserError
 from lowcap.evaluation import evaluate
 from lowcap.population import Population

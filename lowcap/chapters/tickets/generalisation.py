@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from lowcap import pruning
-from lowcap.chapters.tickets.experiments import SCOPE, control, scores, sparsity_after
+from lowcap.chapters.tickets.populations import SCOPE, control, scores, sparsity_after
 from lowcap.evaluation import evaluate
 from lowcap.population import Population
 from lowcap.recipe import Recipe

@@ -1,4 +1,4 @@
-"""Winning tickets of modules of any shape, one network at a time: see `experiments` for the idea."""
+"""Winning tickets of modules of any shape, one network at a time: see `populations` for the idea."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from lowcap import modules
-from lowcap.chapters.tickets.experiments import CONTROLS, NEW, SHARE
+from lowcap.chapters.tickets.populations import CONTROLS, NEW, SHARE
 from lowcap.errors import UserError, one_of
 from lowcap.parallel import in_threads
 from lowcap.population import INITS
