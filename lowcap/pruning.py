@@ -7,16 +7,17 @@ stays removed, so masks nest from level to level. `lowcap.chapters.tracing.units
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
 
-from lowcap.errors import UserError, fraction, one_of, whole_number
+from lowcap.errors import UserError, fraction, one_of
 from lowcap.evaluation import evaluate
 from lowcap.population import Population
 from lowcap.pruning_scores import SCORES, Layers
@@ -25,6 +26,8 @@ from lowcap.tasks import Task
 from lowcap.training import train
 
 SCOPES = ("layer", "first", "network")
+N = TypeVar("N")  # networks of any kind
+Level = TypeVar("Level")
 
 
 @dataclass(frozen=True)
@@ -215,17 +218,36 @@ def iterative(
     Raises:
         UserError: a sparsity outside [0, 1], `rewind_to` outside the recipe's epochs, or as `rank` and `train` do.
     """
-    whole_number("rewind_to", rewind_to, 0, recipe.epochs - 1, note="an epoch before the last")
+    check_rewind(rewind_to, recipe)
     levels = [fraction("sparsities", value) for value in sparsities]
     early = train(population.copy(), task, recipe.but(epochs=rewind_to), order_seed=order_seed)
     rest = recipe.but(epochs=recipe.epochs - rewind_to)
-    trained = train(early.copy(), task, rest, order_seed=order_seed + rewind_to)
-    yield 0.0, trained
+    dense = train(early.copy(), task, rest, order_seed=order_seed + rewind_to)
+
+    def retrain(pruned: Population) -> Population:
+        left = early.masked(pruned.mask_in, pruned.mask_out)
+        return train(left, task, rest, order_seed=order_seed + rewind_to)
+
+    yield 0.0, dense
+    yield from in_rounds(dense, levels, partial(prune, **how), retrain)
+
+
+def in_rounds(
+    dense: N, levels: Iterable[Level], prune: Callable[[N, Level], N], retrain: Callable[[N], N]
+) -> Iterator[tuple[Level, N]]:
+    """The loop of iterative pruning, for trained networks of any kind: yields `(level, trained networks)`.
+
+    `prune(networks, level)` removes weights up to a level, `retrain(pruned)` rewinds what is left and trains it.
+    """
+    trained = dense
     for level in levels:
-        # The mask comes from the trained weights, the weights that it is put on are the early ones: that is rewinding.
-        left = prune(trained, level, **how)
-        trained = train(early.masked(left.mask_in, left.mask_out), task, rest, order_seed=order_seed + rewind_to)
+        trained = retrain(prune(trained, level))
         yield level, trained
+
+
+def check_rewind(rewind_to: int, recipe: Recipe) -> None:
+    """UserError unless networks trained by the recipe can be rewound to that epoch, and trained on from it."""
+    whole_number("rewind_to", rewind_to, 0, recipe.epochs - 1, note="an epoch before the last")
 
 
 def ranks_of(score: Tensor) -> Tensor:

@@ -3,6 +3,10 @@
 Members share mini-batches and nothing else. The loss is the sum over members of each member's batch mean, so that each
 trains as if it were alone. The population is trained in shards small enough for the processor's caches, one thread
 each; a shard's content does not depend on the number of threads, and so neither does any result.
+
+Three other loops exist, each for what this one cannot do: `modules.fit` trains one module of any shape by autograd, the
+`descend` of the replay repeats the published study's arithmetic in 64 bits, and `chapters.descent.tangent_kernel` stops
+and goes on in the middle of gradient descent on a squared error, to look at the kernel.
 """
 
 from __future__ import annotations

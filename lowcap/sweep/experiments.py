@@ -16,7 +16,8 @@ from lowcap import pruning, pruning_scores
 from lowcap.chapters.descent import experiments as descent
 from lowcap.chapters.robustness import experiments as robustness
 from lowcap.chapters.robustness.corruption import CORRUPTIONS, check_severity
-from lowcap.chapters.tickets import experiments as tickets
+from lowcap.chapters.tickets import populations as tickets
+from lowcap.chapters.tickets import procedure
 from lowcap.chapters.tracing import activations, subnetworks
 from lowcap.errors import UserError
 from lowcap.evaluation import evaluate
@@ -125,9 +126,10 @@ def _tracing(block: Block) -> pd.DataFrame:
 def _tickets(block: Block) -> pd.DataFrame:
     task, rounds, recipe = tickets.only_live(block.task), block.on("round"), block.fitted()
     first = start(task, block.shard.widths, block.shard.seeds, recipe)
-    found = tickets.trunk(first, task, recipe, max(rounds))
+    kind = tickets.Populations(first, task, recipe)
+    found = procedure.find(kind, range(1, max(rounds) + 1))
     at, controls = [k for k in rounds if k], block.on("control")
-    rows = tickets.compare(first, found, task, recipe, at, controls=controls)
+    rows = tickets.compare(kind, found, at, controls=controls)
     return rows[rows["round"].isin([0, *rounds])]
 
 
@@ -180,7 +182,7 @@ EXPERIMENTS = {
         "winning tickets and their controls, each trained from the start",
         {
             "round": whole(0, 40, default="7", example="7,14"),
-            "control": names((*tickets.CONTROLS, "same pixels"), default="new weights,random mask"),
+            "control": names(tickets.Populations.controls, default="new weights,random mask"),
         },
     ),
     "descent": Experiment(

@@ -6,8 +6,8 @@ import torch
 from toydata import toy_task
 
 from lowcap import pruning
-from lowcap.chapters.tickets import early
-from lowcap.chapters.tickets import experiments as tickets
+from lowcap.chapters.tickets import early, procedure
+from lowcap.chapters.tickets import populations as tickets
 from lowcap.errors import UserError
 from lowcap.population import Population
 from lowcap.recipe import Recipe
@@ -46,7 +46,7 @@ def test_the_cheap_masks_have_one_sparsity_and_own_new_and_shuffled_weights() ->
         for method in ("own weights", "new weights", "shuffled mask")
     }
     sizes = rows["width"] * (TASK.n_features + 1)
-    assert (rows["kept"] == sizes - (tickets.sparsity_after(4) * sizes).round()).all()
+    assert (rows["kept"] == sizes - (procedure.sparsity_after(4) * sizes).round()).all()
     assert (rows["round"] == 4).all()
     assert set(rows.query("mask == 'magnitude, 25 %'")["steps"]) == {6}
 

@@ -5,8 +5,8 @@ import pytest
 import torch
 from toydata import toy_task
 
-from lowcap.chapters.tickets import experiments as tickets
 from lowcap.chapters.tickets import generalisation
+from lowcap.chapters.tickets import populations as tickets
 from lowcap.chapters.tickets.generalisation import Setting
 from lowcap.evaluation import evaluate
 from lowcap.population import Population

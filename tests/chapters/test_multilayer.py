@@ -1,7 +1,6 @@
 """Tickets of modules, and the small transformer: masks stay, rounds nest, controls keep what they should."""
 
 from copy import deepcopy
-from functools import partial
 
 import pytest
 import torch
@@ -9,8 +8,8 @@ from torch import nn
 from toydata import toy_task
 
 from lowcap import modules
-from lowcap.chapters.tickets import multilayer
-from lowcap.chapters.tickets.multilayer import Setup, kept_after, largest, masked, mlp
+from lowcap.chapters.tickets import multilayer, procedure
+from lowcap.chapters.tickets.multilayer import Setup, SingleNetwork, kept_after, largest, masked, mlp
 from lowcap.errors import UserError
 from lowcap.modules import Transformer
 from lowcap.recipe import Recipe
@@ -27,6 +26,9 @@ def make(seed: int) -> nn.Module:
 def setup(**changes) -> Setup:
     options = {"rounds": [2, 4, 6], "at": [4], "seeds": [0, 1], "rewind_to": 0} | changes
     return Setup("small", make, TASK, RECIPE, **options)
+
+
+ONE = SingleNetwork(setup(), 0)
 
 
 def test_an_mlp_has_the_named_layers_and_the_statistics_of_its_init() -> None:
@@ -61,12 +63,15 @@ def test_rounds_nest_and_rewinding_restores_the_early_weights(monkeypatch: pytes
         return fit(module, *args, **kwargs)
 
     monkeypatch.setattr(multilayer, "fit", spy)
-    rows, masks, early, dense = multilayer._search(setup(rewind_to=rewind_to), 0)
-    assert [row["round"] for row in rows] == [0, 2, 4, 6]
-    assert rows[0]["sparsity"] == 0
-    assert all((weight != 0).all() for weight in modules.layers_of(dense).values())
-    first = modules.layers_of(early)
-    for k, before, trained in zip((2, 4, 6), (None, 2, 4), seen[2:], strict=True):
+    kind = SingleNetwork(setup(rewind_to=rewind_to), 0)
+    tickets = procedure.find(kind, [6, 2, 4])
+    rows = procedure.Found(kind, tickets, [], []).ticket_rows()
+    assert rows["round"].tolist() == [0, 2, 4, 6]
+    assert rows["sparsity"][0] == 0
+    assert all((weight != 0).all() for weight in modules.layers_of(tickets[0].module).values())
+    masks, pruned = {k: ticket.masks for k, ticket in tickets.items()}, seen[2:]  # after the early part and the dense
+    first = modules.layers_of(kind.early().module)
+    for k, before, trained in zip((2, 4, 6), (None, 2, 4), pruned, strict=True):
         for name, mask in masks[k].items():
             assert int(mask.sum()) == kept_after(first, k)[name]
             assert torch.equal(trained[name], first[name] * mask)
@@ -103,9 +108,13 @@ def test_a_module_in_a_row_is_trained_with_its_used_inputs_alone(monkeypatch: py
 
 
 def test_controls_of_modules() -> None:
-    _, masks, _, dense = multilayer._search(setup(), 0)
-    ticket = masks[4]
-    control = partial(multilayer.control_mask, ticket=ticket, dense=dense, seed=3)
+    kind = SingleNetwork(setup(), 0)
+    tickets = procedure.find(kind, [2, 4, 6])
+    ticket = tickets[4].masks
+
+    def control(name: str) -> multilayer.Masks:
+        return procedure.control(kind, name, tickets, 4).masks
+
     assert control("new weights") is ticket
     for name in ("shuffled mask", "one-shot"):
         assert [int(m.sum()) for m in control(name).values()] == [int(m.sum()) for m in ticket.values()]
@@ -119,19 +128,20 @@ def test_controls_of_modules() -> None:
 def test_controls_start_where_the_tickets_do_and_new_weights_elsewhere(
     monkeypatch: pytest.MonkeyPatch, rewind_to: int
 ) -> None:
-    one, seen, fit = setup(rewind_to=rewind_to), [], multilayer.fit
-    _, masks, early, dense = multilayer._search(one, 0)
+    kind, seen, fit = SingleNetwork(setup(rewind_to=rewind_to), 0), [], multilayer.fit
+    tickets = procedure.find(kind, [2, 4, 6])
+    found = procedure.Found(kind, tickets, [4])
+    sources = {name: kind.early(procedure.NEW if name == "new weights" else 0) for name in procedure.CONTROLS}
 
     def spy(module: nn.Module, *args, **kwargs):
         seen.append({name: weight.detach().clone() for name, weight in modules.layers_of(module).items()})
         return fit(module, *args, **kwargs)
 
     monkeypatch.setattr(multilayer, "fit", spy)
-    other = multilayer._trained(make(multilayer.NEW), one, 0, rewind_to, 0)
-    for name in multilayer.CONTROLS:
-        multilayer._control(one, 0, name, 4, masks[4], early, dense)
-        mask, source = multilayer.control_mask(name, masks[4], dense, 0), other if name == "new weights" else early
-        for layer, weight in modules.layers_of(source).items():
+    for name, source in sources.items():
+        mask = procedure.control(kind, name, tickets, 4).masks
+        found.control_rows(name, 4)
+        for layer, weight in modules.layers_of(source.module).items():
             assert torch.equal(seen[-1][layer], weight * mask[layer])
 
 
@@ -188,7 +198,10 @@ def test_attention_is_pruned_and_stays_so_in_training() -> None:
     [
         (lambda: mlp(4, (), 2), "`hidden` must be one or more widths"),
         (lambda: mlp(4, (3,), 2, init="zero"), "`init` must be one of published, he; got 'zero'"),
-        (lambda: multilayer.control_mask("same pixels", {}, make(0), 0), "`name` must be one of new weights"),
+        (
+            lambda: procedure.control(SingleNetwork(setup(), 0), "same pixels", {}, 0),
+            "`name` must be one of new weights",
+        ),
         (lambda: setup(at=[3, 4]), r"`at` must name some of the rounds \[2, 4, 6\]; got \[3\] too"),
         (lambda: setup(rewind_to=3), "`rewind_to` must be an epoch from 0 to 2; got 3"),
         (lambda: Transformer((8, 6), 3), "`image_shape` must be square with a side that 4 divides; got 8 x 6"),

@@ -7,8 +7,9 @@ import torch
 from toydata import toy_task
 
 from lowcap import pruning
-from lowcap.chapters.tickets import comparison
-from lowcap.chapters.tickets import experiments as tickets
+from lowcap.chapters.tickets import comparison, procedure
+from lowcap.chapters.tickets import populations as tickets
+from lowcap.chapters.tickets.populations import Populations
 from lowcap.errors import UserError
 from lowcap.evaluation import evaluate
 from lowcap.population import Population
@@ -27,7 +28,7 @@ def start(widths=(4, 6), seeds=(0, 1)) -> Population:
 @pytest.fixture(scope="module")
 def trunk() -> tuple[Population, dict[int, Population]]:
     first = start()
-    return first, tickets.trunk(first, TASK, RECIPE, 6)
+    return first, procedure.find(Populations(first, TASK, RECIPE), range(1, 7))
 
 
 def equal(a: Population, b: Population) -> bool:
@@ -53,9 +54,9 @@ def test_only_live_pixels_are_left_and_nothing_else_changes() -> None:
 
 
 def test_each_round_removes_a_fifth_of_what_is_left() -> None:
-    assert tickets.sparsity_after(0) == 0
-    assert tickets.sparsity_after(3) == pytest.approx(1 - 0.512)
-    assert tickets.sparsity_after(24) == pytest.approx(0.995, abs=5e-4)
+    assert procedure.sparsity_after(0) == 0
+    assert procedure.sparsity_after(3) == pytest.approx(1 - 0.512)
+    assert procedure.sparsity_after(24) == pytest.approx(0.995, abs=5e-4)
 
 
 def test_round_zero_is_the_unpruned_network_trained(trunk) -> None:
@@ -70,7 +71,7 @@ def test_masks_nest_and_hold_the_named_share(trunk) -> None:
         assert not (found[k].mask_in & ~found[k - 1].mask_in).any()
         assert not (found[k].mask_out & ~found[k - 1].mask_out).any()
     sizes = np.array(found[6].widths) * (TASK.n_features + 1)
-    assert kept(found[4]).sum(0).tolist() == [size - round(size * tickets.sparsity_after(4)) for size in sizes]
+    assert kept(found[4]).sum(0).tolist() == [size - round(size * procedure.sparsity_after(4)) for size in sizes]
 
 
 @pytest.mark.parametrize("rewind_to", [0, 2])
@@ -81,8 +82,8 @@ def test_rewinding_restores_the_early_weights_bit_by_bit(monkeypatch: pytest.Mon
         seen.append(population.copy())
         return train(population, *args, **kwargs)
 
-    monkeypatch.setattr(pruning, "train", spy)
-    found = tickets.trunk(first, TASK, RECIPE, 2, rewind_to=rewind_to)
+    monkeypatch.setattr(tickets, "train", spy)
+    found = procedure.find(Populations(first, TASK, RECIPE, rewind_to), [1, 2])
     back = train(first.copy(), TASK, RECIPE.but(epochs=rewind_to))
     for k, trained in enumerate(seen[2:], start=1):  # after the early part and the dense networks
         assert torch.equal(trained.w_in, back.w_in * found[k].mask_in)
@@ -99,7 +100,7 @@ def test_new_weights_share_the_mask_the_names_and_nothing_else(trunk) -> None:
     pd.testing.assert_frame_equal(new.members, found[3].members)
     both = new.mask_in
     assert not (new.w_in[both] == first.w_in[both]).any()
-    fresh = Population([4], [1 + tickets.NEW], n_features=9, init="he")
+    fresh = Population([4], [1 + procedure.NEW], n_features=9, init="he")
     own = new.owner == 1
     assert torch.equal(new.w_in[:, own], fresh.w_in * new.mask_in[:, own])
 
@@ -128,10 +129,10 @@ def test_a_shuffled_member_does_not_depend_on_its_company(trunk) -> None:
 def test_random_and_one_shot_masks_have_the_tickets_size(trunk) -> None:
     first, found = trunk
     for name in ("random mask", "one-shot"):
-        one = tickets.control(name, found, first, 4)
+        one = procedure.control(Populations(first, TASK, RECIPE), name, found, 4)
         np.testing.assert_array_equal(kept(one).sum(0), kept(found[4]).sum(0))
         assert torch.equal(one.w_in, first.w_in * one.mask_in)
-    dense, mask = found[0], tickets.control("one-shot", found, first, 4)
+    dense, mask = found[0], procedure.control(Populations(first, TASK, RECIPE), "one-shot", found, 4)
     for i in range(len(dense)):
         own = dense.owner == i
         sizes = torch.cat([dense.w_in[:, own].flatten(), dense.w_out[own].flatten()]).abs()
@@ -140,16 +141,16 @@ def test_random_and_one_shot_masks_have_the_tickets_size(trunk) -> None:
 
 
 def test_comparing_gives_a_row_per_network_round_and_method() -> None:
-    first = start([4, 6], [0, 1, 2])
-    found = tickets.trunk(first, TASK, RECIPE, 3)
-    rows = tickets.compare(first, found, TASK, RECIPE, [2, 3])
+    kind = Populations(start([4, 6], [0, 1, 2]), TASK, RECIPE)
+    found = procedure.find(kind, range(1, 4))
+    rows = tickets.compare(kind, found, [2, 3])
     counts = rows.groupby("method")["round"].apply(lambda r: sorted(set(r))).to_dict()
     assert counts["ticket"] == [0, 1, 2, 3]
-    assert all(counts[name] == [0, 2, 3] for name in tickets.CONTROLS)
+    assert all(counts[name] == [0, 2, 3] for name in procedure.CONTROLS)
     assert len(rows) == 6 * (4 + 4 * 3)
     alike = rows.query("round == 0").groupby(["width", "seed"])["accuracy"].nunique()
     assert (alike == 1).all()
-    alone = tickets.scores({2: train(tickets.control("one-shot", found, first, 2), TASK, RECIPE)}, TASK)
+    alone = tickets.scores({2: train(procedure.control(kind, "one-shot", found, 2), TASK, RECIPE)}, TASK)
     own = rows.query("method == 'one-shot' and round == 2").reset_index(drop=True)
     pd.testing.assert_frame_equal(own[alone.columns], alone)
 
@@ -167,13 +168,17 @@ def test_a_course_looks_after_each_reading_and_ends_where_training_does() -> Non
         pd.testing.assert_series_equal(last["loss"], now["loss"])
 
 
+def dense_control(first: Population, found: dict[int, Population]) -> Population:
+    return procedure.control(Populations(first, TASK, RECIPE), "dense", found, 1)
+
+
 @pytest.mark.parametrize(
     ("call", "said"),
     [
         (lambda f, t: tickets.shuffled(f, f), "`ticket` must be a pruned population"),
         (lambda f, t: tickets.shuffled(t[1], f, within="row"), "`within` must be one of layer, pixel; got 'row'"),
-        (lambda f, t: tickets.control("dense", t, f, 1), "`name` must be one of new weights, shuffled mask, random"),
-        (lambda f, t: tickets.trunk(f, TASK, RECIPE, 2, rewind_to=4), "`rewind_to` must be a whole number from 0 to 3"),
+        (dense_control, "`name` must be one of new weights, shuffled mask, random"),
+        (lambda f, t: Populations(f, TASK, RECIPE, 4), "`rewind_to` must be a whole number from 0 to 3"),
     ],
 )  # fmt: skip
 def test_mistakes_are_named(trunk, call, said: str) -> None:
@@ -185,8 +190,8 @@ def test_mistakes_are_named(trunk, call, said: str) -> None:
 def test_on_4_9_a_ticket_beats_new_weights_and_the_shuffled_mask() -> None:
     task = tickets.only_live(load_task((4, 9), dataset="mnist"))
     recipe = CONVERGED.but(init="he", epochs=2)
-    first = tickets.start(task, [24], range(4), recipe)
-    found = tickets.trunk(first, task, recipe, 7)
-    rows = tickets.compare(first, found, task, recipe, [7], controls=["new weights", "shuffled mask"])
+    kind = Populations(tickets.start(task, [24], range(4), recipe), task, recipe)
+    found = procedure.find(kind, range(1, 8))
+    rows = tickets.compare(kind, found, [7], controls=["new weights", "shuffled mask"])
     lead = comparison.between(rows, ["width"])
     assert (lead.xs(7, level="round")["low"] > 0).all()

@@ -25,7 +25,8 @@ def pairs_in_order(n: int, dataset: str = "auto") -> list[tuple[int, int]]:
     others = [pair for pair in ALL_PAIRS if pair not in STUDY_PAIRS]
     order = np.random.default_rng(0).permutation(len(others))
     n_classes = len(class_names(resolve(dataset)))
-    return [pair for pair in (*STUDY_PAIRS, *(others[i] for i in order)) if max(pair) < n_classes][:n]
+    every = [*STUDY_PAIRS, *(others[i] for i in order)]
+    return [pair for pair in every if max(pair) < n_classes][:n]
 
 
 def sweep(
@@ -56,14 +57,12 @@ def learning_curve(
 ) -> pd.DataFrame:
     """Scores on the validation images in the course of training: a row per network and epoch (0, `every`, ...)."""
     frames: list[pd.DataFrame] = []
+
+    def look(epoch: int, now: Population) -> None:
+        frames.append(evaluate(now, task.x_val, task.y_val).assign(epoch=epoch))
+
     population = Population.grid(widths, seeds, n_features=task.n_features, init=recipe.init)
-    train(
-        population,
-        task,
-        recipe,
-        on_epoch=lambda epoch, now: frames.append(evaluate(now, task.x_val, task.y_val).assign(epoch=epoch)),
-        every=every,
-    )
+    train(population, task, recipe, on_epoch=look, every=every)
     return pd.concat(frames, ignore_index=True).assign(pair=task.name, protocol=recipe.name)
 
 
@@ -78,6 +77,7 @@ def smallest_width(scores: pd.Series, enough: Callable[[pd.Series], pd.Series]) 
     8.0
     """
     scores = scores.sort_index()
+    # From the widest down: once a width fails, no narrower one counts.
     stable = enough(scores)[::-1].cummin()[::-1].astype(bool)
     return float(scores.index[stable][0]) if stable.any() else float("nan")
 
@@ -86,7 +86,7 @@ def widths_needed(rows: pd.DataFrame, *, threshold: float, tolerance: float, fac
     """The smallest sufficient width of every protocol and pair among the rows of `sweep`, by three rules.
 
     Returns:
-        Rows by protocol and pair, and a column per rule: `threshold`, the mean F1 over the starts exceeds it;
+        Rows by protocol and pair, and a column per rule: `threshold`, the mean F1 over seeds exceeds it;
         `tolerance`, the median F1 is at most so far below that of the widest network; `proportion`, the error 1 - F1
         of the median is at most `factor` times that of the widest. NaN where no width suffices.
     """
@@ -97,13 +97,10 @@ def widths_needed(rows: pd.DataFrame, *, threshold: float, tolerance: float, fac
         "tolerance": (median, lambda f1: f1 >= f1.iloc[-1] - tolerance),
         "proportion": (median, lambda f1: 1 - f1 <= factor * (1 - f1.iloc[-1])),
     }
-    return pd.DataFrame(
-        {
-            rule: [smallest_width(f1.dropna(), enough) for _, f1 in table.iterrows()]
-            for rule, (table, enough) in rules.items()
-        },
-        index=mean.index,
-    )
+    found = {}
+    for rule, (table, enough) in rules.items():
+        found[rule] = [smallest_width(f1.dropna(), enough) for _, f1 in table.iterrows()]
+    return pd.DataFrame(found, index=mean.index)
 
 
 def linear_error(task: Task, *, alpha: float = 100.0) -> float:
@@ -113,7 +110,9 @@ def linear_error(task: Task, *, alpha: float = 100.0) -> float:
     RidgeClassifier, in a tenth of its time.
     """
     middle, target = task.x_train.mean(0), 2 * task.y_train - 1
+    # Centred, so that the intercept is the mean of the targets and is not penalised.
     x = task.x_train - middle
-    weights = torch.linalg.solve(x.T @ x + alpha * torch.eye(task.n_features), x.T @ (target - target.mean()))
+    penalised = x.T @ x + alpha * torch.eye(task.n_features)  # (D, D)
+    weights = torch.linalg.solve(penalised, x.T @ (target - target.mean()))  # (D,)
     guess = (task.x_val - middle) @ weights + target.mean() > 0
     return float((guess != task.y_val.bool()).double().mean())

@@ -223,6 +223,8 @@ def _outputs(net: nn.Module, x: Tensor) -> Tensor:
 
 def _descend(net: nn.Module, x: Tensor, y: Tensor, optimizer: torch.optim.Optimizer, steps: int) -> None:
     """So many steps of full-batch gradient descent on half the squared distance from the targets `(N,)`."""
+    # Not `modules.fit`, which minimises cross-entropy with a new optimiser: here the loss must be the one that
+    # `Linearised` solves in closed form, and momentum must live on from one look at the kernel to the next.
     for _ in range(steps):
         optimizer.zero_grad()
         (net(x)[:, 0] - y).square().sum().div(2).backward()

@@ -1,6 +1,6 @@
 """Geometry: networks, what becomes of them when they are pruned, and how far their hidden layers move.
 
-The measures are those of `layers`.
+The measures are those of `measures`.
 """
 
 from __future__ import annotations
@@ -56,9 +56,11 @@ def compare(
     pruning.one_of("reference condition", DENSE, conditions)
     names = conditions[DENSE].members[["width", "seed"]].to_dict("records")
     reference = list(zip(names, hidden_layers(conditions[DENSE], images), strict=True))
-    jobs = [
-        (c, *pair) for c, one in conditions.items() for pair in zip(reference, hidden_layers(one, images), strict=True)
-    ]
+    # A job is one network in one condition, beside the same network when it was dense.
+    jobs = []
+    for condition, population in conditions.items():
+        for pair in zip(reference, hidden_layers(population, images), strict=True):
+            jobs.append((condition, *pair))
 
     def row(job: tuple[str, tuple[dict, Layer], Layer]) -> dict:
         condition, (name, dense), layer = job
@@ -75,19 +77,22 @@ def compare(
 def closer(rows: pd.DataFrame, condition: str, than: str = OTHER) -> pd.DataFrame:
     """How much closer to its dense layer each network's layer is in one condition than in another, by `compare`'s rows.
 
-    A row per measure of `layers.BETWEEN`, `estimate, low, high` of the paired difference over the networks
-    (`evaluation.interval`); above 0 is closer.
+    A row per measure of `measures.BETWEEN`, `estimate, low, high` of the paired difference over the networks
+    (`statistics.interval`); above 0 is closer.
 
     Raises:
         UserError: a condition that is not among the rows.
     """
     for name, value in (("condition", condition), ("than", than)):
         pruning.one_of(name, value, rows["condition"].unique())
+    # Procrustes is a distance, small where layers are alike; the others are large there.
     signs = pd.Series({name: -1 if name == "procrustes" else 1 for name in BETWEEN})
-    one, other = (
-        rows[rows["condition"] == name].set_index(["width", "seed"])[list(BETWEEN)] for name in (condition, than)
-    )
-    return ((one - other) * signs).apply(interval).T
+
+    def measured(name: str) -> pd.DataFrame:
+        return rows[rows["condition"] == name].set_index(["width", "seed"])[list(BETWEEN)]
+
+    difference = measured(condition) - measured(than)
+    return (difference * signs).apply(interval).T
 
 
 @torch.no_grad()
@@ -108,6 +113,7 @@ def percent(level: float) -> str:
 
 
 def tuned_name(level: float) -> str:
+    """The name of the condition in which so much is pruned and the rest trained on."""
     return f"{percent(level)} fine-tuned"
 
 
@@ -122,6 +128,7 @@ def trained(
     untrained = start(task, [width], seeds, recipe)
     dense = train(untrained.copy(), task, recipe)
     ranking, (level, after) = pruning.rank(dense, scope="first"), tune
+    # For `another seed` each network stands in its neighbour's place: the same networks, compared with others.
     return {
         DENSE: dense,
         AS_RUN: replay.pruned(dense, level, as_run=True),
@@ -149,6 +156,7 @@ def published(
     for i, (dense, images) in enumerate(found):
         conditions = {DENSE: dense, AS_RUN: replay.pruned(dense, level, as_run=True)}
         conditions |= {percent(share): replay.pruned(dense, share, as_run=False) for share in levels}
-        conditions |= {OTHER: found[(i + 1) % len(found)][0], UNTRAINED: before[i]}
+        neighbour, _ = found[(i + 1) % len(found)]
+        conditions |= {OTHER: neighbour, UNTRAINED: before[i]}
         rows.append(({name: one.select([0]).float() for name, one in conditions.items()}, images))
     return rows

@@ -38,7 +38,7 @@ class Images:
     def of(cls, data: Task | replay.Split, n_fit: int, n: int, seed: int = 0) -> Images:
         """At most so many training and test images of a task or of the study's split, drawn at random by `seed`."""
         rng = np.random.default_rng(seed)
-        fit, some = (rng.permutation(len(y))[:k] for y, k in ((data.y_train, n_fit), (data.y_test, n)))
+        fit, some = rng.permutation(len(data.y_train))[:n_fit], rng.permutation(len(data.y_test))[:n]
         return cls(data.x_train[fit], data.y_train[fit], data.x_test[some], data.y_test[some])
 
 
@@ -59,8 +59,9 @@ def cka(x: np.ndarray, y: np.ndarray) -> float:
     shift and scale. 0 where one of them does not vary.
     """
     x, y = _centred(x), _centred(y)
-    whole = np.linalg.norm(x.T @ x) * np.linalg.norm(y.T @ y)
-    return float(np.linalg.norm(y.T @ x) ** 2 / whole) if whole else 0.0
+    # (a, N) @ (N, a): with products by unit, not by image, none grows with the number of images.
+    size = np.linalg.norm(x.T @ x) * np.linalg.norm(y.T @ y)
+    return float(np.linalg.norm(y.T @ x) ** 2 / size) if size else 0.0
 
 
 def procrustes(x: np.ndarray, y: np.ndarray) -> float:
@@ -71,26 +72,32 @@ def procrustes(x: np.ndarray, y: np.ndarray) -> float:
     `scipy.spatial.procrustes`. 1 where one of them does not vary.
     """
     x, y = _centred(x), _centred(y)
-    whole = np.linalg.norm(x) * np.linalg.norm(y)
-    return max(0.0, 1 - float(np.linalg.norm(y.T @ x, "nuc") / whole) ** 2) if whole else 1.0
+    size = np.linalg.norm(x) * np.linalg.norm(y)
+    if not size:
+        return 1.0
+    s = float(np.linalg.norm(y.T @ x, "nuc") / size)  # the nuclear norm is the sum of the singular values
+    return max(0.0, 1 - s**2)
 
 
 def shared_neighbours(x: np.ndarray, y: np.ndarray, k: int = 10) -> float:
     """Share of the `k` nearest images of each image in `x` that are among its `k` nearest in `y`, mean over images.
 
-    By chance it is k / (N - 1). Raises UserError where there are not more than `k` images.
+    For unrelated layers it is about k / (N - 1). Raises UserError where there are not more than `k` images.
     """
     return _overlap(_neighbours(x, k), _neighbours(y, k))
 
 
 def _overlap(near: np.ndarray, other: np.ndarray) -> float:
-    return float((near[:, :, None] == other[:, None, :]).any(2).mean())
+    """The share of neighbours `(N, k)` that are also among the others `(N, k)` of the same image."""
+    same = near[:, :, None] == other[:, None, :]  # (N, k, k)
+    return float(same.any(2).mean())
 
 
 def _neighbours(x: np.ndarray, k: int) -> np.ndarray:
     """The `k` nearest others `(N, k)` of each of `(N, units)` points."""
     fewer("k", k, len(x))
-    return distances(x, x).fill_diagonal_(torch.inf).topk(k, largest=False).indices.numpy()
+    apart = distances(x, x).fill_diagonal_(torch.inf)  # none is its own neighbour
+    return apart.topk(k, largest=False).indices.numpy()
 
 
 def distances(x: np.ndarray, y: np.ndarray) -> Tensor:
@@ -100,6 +107,7 @@ def distances(x: np.ndarray, y: np.ndarray) -> Tensor:
 
 
 def fewer(name: str, value: float, n: float) -> None:
+    """Raises UserError unless the value lies between 0 and n, both excluded."""
     number(name, value, above=0, below=n, note="for so many images")
 
 
@@ -115,8 +123,9 @@ def _silhouette(layer: Layer, k: int) -> float:
 
 def _knn(layer: Layer, k: int) -> float:
     fewer("k", k, len(layer.fit) + 1)
-    near = distances(layer.seen, layer.fit).topk(k, largest=False).indices.numpy()
-    return float(((layer.y_fit[near].mean(1) > 0.5) == layer.y).mean())  # of a tie, class 0, as in scikit-learn
+    near = distances(layer.seen, layer.fit).topk(k, largest=False).indices.numpy()  # (N, k)
+    guess = layer.y_fit[near].mean(1) > 0.5  # of a tie, class 0, as in scikit-learn
+    return float((guess == layer.y).mean())
 
 
 def _probe(layer: Layer, k: int) -> float:

@@ -7,6 +7,7 @@ network start from the map of the network before, and are turned onto it.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -21,9 +22,9 @@ from lowcap.population import Population
 def tsne(
     x: np.ndarray, *, perplexity: float = 30, seed: int = 0, near: np.ndarray | None = None, max_iter: int = 1000
 ) -> np.ndarray:
-    """The t-SNE map `(N, 2)` of activations `(N, units)`, from a random start or from the positions `near (N, 2)`.
+    """The t-SNE map `(N, 2)` of activations `(N, units)`, from random positions or from the positions `near (N, 2)`.
 
-    A complete fit either way: as is usual, the start is shrunk to a tiny cloud, and only its arrangement counts.
+    A complete fit either way: as is usual, these are shrunk to a tiny cloud, and only their arrangement counts.
 
     Raises:
         UserError: a perplexity that is not below the number of images.
@@ -51,13 +52,20 @@ def maps(
     with workers() as pool:
         places = _places(_hidden(conditions, images, member), free, pool.map, how)
     label = images.y.numpy().astype(int)
-    frames = [pd.DataFrame({"condition": c, "label": label, "x": p[:, 0], "y": p[:, 1]}) for c, p in places.items()]
-    return pd.concat([frame.rename_axis("image").reset_index() for frame in frames], ignore_index=True)
+    frames = []
+    for condition, place in places.items():
+        columns = {"condition": condition, "label": label, "x": place[:, 0], "y": place[:, 1]}
+        frames.append(pd.DataFrame(columns).rename_axis("image").reset_index())
+    return pd.concat(frames, ignore_index=True)
 
 
 def _hidden(conditions: Mapping[str, Population], images: Images, member: int) -> dict[str, np.ndarray]:
     """The activations `(N, units)` of one network in each condition."""
-    return {c: next(hidden_layers(population.select([member]), images)).seen for c, population in conditions.items()}
+    hidden = {}
+    for condition, population in conditions.items():
+        layer = next(hidden_layers(population.select([member]), images))
+        hidden[condition] = layer.seen
+    return hidden
 
 
 def _places(hidden: dict[str, np.ndarray], free: Sequence[str], apply: Callable, how: dict) -> dict[str, np.ndarray]:
@@ -66,7 +74,7 @@ def _places(hidden: dict[str, np.ndarray], free: Sequence[str], apply: Callable,
     anchor, seed = tsne(hidden[first], **how), how.get("seed", 0)
 
     def one(condition: str) -> np.ndarray:
-        if condition in free:
+        if condition in free:  # with a seed of its own: else it would begin from the same random positions
             return tsne(hidden[condition], **{**how, "seed": seed + 1})
         return turned(tsne(hidden[condition], near=anchor, **how), anchor)
 
@@ -77,7 +85,8 @@ def _places(hidden: dict[str, np.ndarray], free: Sequence[str], apply: Callable,
 def turned(place: np.ndarray, onto: np.ndarray) -> np.ndarray:
     """A map `(N, 2)` shifted, turned or mirrored to lie as close to another as it can."""
     middle, other = place - place.mean(0), onto - onto.mean(0)
-    return middle @ orthogonal_procrustes(middle, other)[0] + onto.mean(0)
+    rotation, _ = orthogonal_procrustes(middle, other)  # (2, 2), reflections included
+    return middle @ rotation + onto.mean(0)
 
 
 def quality(
@@ -105,7 +114,7 @@ def quality(
         return rows
 
     with workers() as pool:
-        return pd.DataFrame([row for rows in pool.map(look, range(len(names))) for row in rows])
+        return pd.DataFrame(chain.from_iterable(pool.map(look, range(len(names)))))
 
 
 def trust(x: np.ndarray, place: np.ndarray, k: int = 10) -> float:

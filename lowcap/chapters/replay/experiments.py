@@ -106,6 +106,8 @@ def _own(seed: int, widths: Sequence[int], pairs: Pairs, n_features: int) -> dic
 @torch.no_grad()
 def descend(population: Population, x: Tensor, y: Tensor, *, lr: float = LR, steps: int = STEPS) -> Iterator[Tensor]:
     """Full-batch gradient descent in place, `steps` times; yields the training logits `(N, P)` *before* each step."""
+    # Kept apart from `training.train` on purpose: the study computed in 64 bits, took all images at each step, and
+    # scored the logits before the step. Its numbers come out to the last digits only in that order of operations.
     live = torch.where((x != 0).any(0))[0]  # the other pixels' weights have no gradient
     blocks = list(zip(x[:, live].split(BLOCK_ROWS), y[:, None].split(BLOCK_ROWS), strict=True))
     w_in, b_in, columns = population.w_in[live], population.b_in, population.columns()

@@ -87,7 +87,8 @@ class _SharedNoise(NoiseTunnel):
 
     def _add_noise_to_inputs(self, n: int, inputs: tuple[Tensor, ...], stdevs: Any) -> tuple[Tensor, ...]:
         (x,) = inputs
-        return ((x.repeat_interleave(n, 0) + self.given[:n].repeat(len(x), 1)).requires_grad_(),)
+        noisy = x.repeat_interleave(n, 0) + self.given[:n].repeat(len(x), 1)  # (N * n, D), image by image
+        return (noisy.requires_grad_(),)
 
 
 def _gradient(forward: Population, x: Tensor, target: int, settings: Settings) -> Tensor:
@@ -107,9 +108,9 @@ def _gradient_shap(forward: Population, x: Tensor, target: int, settings: Settin
         return forward(rows.view(-1, x.shape[1]))[:, target].view(len(rows), -1).sum(1)
 
     # All images as one long one, so that each gets the same draws; the gradient of the sum parts them again.
-    starts = settings.starts(x).repeat(1, len(x))
+    row, baselines = x.reshape(1, -1), settings.starts(x).repeat(1, len(x))  # (1, N * D), (M, N * D)
     with _drawn_from(settings.seed):
-        found = GradientShap(side_by_side).attribute(x.reshape(1, -1), starts, n_samples=settings.samples, stdevs=0.0)
+        found = GradientShap(side_by_side).attribute(row, baselines, n_samples=settings.samples, stdevs=0.0)
     return found.view_as(x)
 
 
@@ -119,16 +120,14 @@ def _occlusion(forward: Population, x: Tensor, target: int, settings: Settings) 
         raise UserError(f"occlusion needs square images, such as 28 x 28 = 784 pixels; got {x.shape[1]} pixels")
     patch, stride = settings.window(side)
     images = x.view(-1, side, side)
-    found = Occlusion(lambda z: forward(z.flatten(1))).attribute(
-        images, (patch, patch), strides=stride, target=target, perturbations_per_eval=16
-    )
+    method = Occlusion(lambda z: forward(z.flatten(1)))
+    found = method.attribute(images, (patch, patch), strides=stride, target=target, perturbations_per_eval=16)
     return found.flatten(1)
 
 
 def _smoothgrad(forward: Population, x: Tensor, target: int, settings: Settings) -> Tensor:
-    noise = settings.noise * torch.randn(
-        settings.samples, x.shape[1], generator=torch.Generator().manual_seed(settings.seed)
-    )
+    generator = torch.Generator().manual_seed(settings.seed)
+    noise = settings.noise * torch.randn(settings.samples, x.shape[1], generator=generator)  # (samples, D)
     tunnel = _SharedNoise(Saliency(forward), noise.to(x))
     return tunnel.attribute(x, nt_samples=settings.samples, target=target, abs=False)
 
@@ -137,10 +136,13 @@ def _smoothgrad(forward: Population, x: Tensor, target: int, settings: Settings)
 def _finite_difference(forward: Population, x: Tensor, target: int, settings: Settings) -> Tensor:
     units, exact = forward.owner == target, x.double()  # a sure network's probabilities differ in the last digits
     w_in, w_out = forward.w_in[:, units].double(), forward.w_out[units, 0].double()
-    before = torch.addmm(forward.b_in[units].double(), exact, w_in)  # (N, units)
-    after = (before[:, None] + settings.epsilon * w_in).relu_() @ w_out  # a pixel adds its weights: (N, D)
     bias = forward.b_out[target, 0].double()
-    change = ((after + bias).sigmoid() - (before.relu() @ w_out + bias).sigmoid()[:, None]).abs()
+    sums = torch.addmm(forward.b_in[units].double(), exact, w_in)  # (N, units)
+    before = (sums.relu() @ w_out + bias).sigmoid()  # (N,)
+    # A pixel that is raised adds its own weights to the sums, so no image has to be run again for any pixel.
+    raised = (sums[:, None] + settings.epsilon * w_in).relu_() @ w_out  # (N, D, units) @ (units,) -> (N, D)
+    change = ((raised + bias).sigmoid() - before[:, None]).abs()
+    # As the study shows its maps: each from its own least to its own largest value.
     change -= change.amin(1, keepdim=True)
     return (change / change.amax(1, keepdim=True).clamp(min=torch.finfo(change.dtype).tiny)).to(x)
 

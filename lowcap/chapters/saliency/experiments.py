@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -28,13 +29,14 @@ from lowcap.tasks import Task
 LAYERS = ("read-out", "hidden", "both")
 REGIONS = ("ink", "near ink", "elsewhere", "always zero")
 HINTS = ("mass on ink", "concentration", "likeness")
-IMAGE = "the image itself"  # in place of a map: what can be told without one
+IMAGE = "the image itself"  # in place of a map: what is known without one
 
 
 def together(populations: Sequence[Population]) -> Population:
     """One population of all members of several that have the same features, outputs and type of numbers."""
     first = populations[0]
-    widths, seeds = ([v for one in populations for v in getattr(one, name)] for name in ("widths", "seeds"))
+    widths = [width for one in populations for width in one.widths]
+    seeds = [seed for one in populations for seed in one.seeds]
     joined = Population(widths, seeds, n_features=first.n_features, n_outputs=first.n_outputs, init=first.init)
     joined = joined.to(first.w_in.dtype)
     for name, dim in (("w_in", 1), ("b_in", 0), ("w_out", 0), ("b_out", 0)):
@@ -63,8 +65,9 @@ def randomised(population: Population, layers: str, *, seed: int = 1) -> Populat
     fresh = Population(population.widths, seeds, n_features=sizes[0], n_outputs=sizes[1], init=population.init)
     other = together([population])
     names = {"read-out": ["w_out", "b_out"], "hidden": ["w_in", "b_in"]}
-    for name in names["read-out"] * (layers != "hidden") + names["hidden"] * (layers != "read-out"):
-        getattr(other, name).data = getattr(fresh, name).detach().to(other.w_in.dtype)
+    for part in LAYERS[:2] if layers == "both" else (layers,):
+        for name in names[part]:
+            getattr(other, name).data = getattr(fresh, name).detach().to(other.w_in.dtype)
     return other
 
 
@@ -73,7 +76,9 @@ def regions(x: Tensor, live: Tensor) -> dict[str, Tensor]:
     within two pixels of ink (of 28; in proportion on other sizes), `near ink`; and `elsewhere`."""
     side = round(x.shape[1] ** 0.5)
     reach, ink = max(1, round(side / 14)), x > 0
-    wide = max_pool2d(ink.float().view(-1, 1, side, side), 2 * reach + 1, 1, reach).flatten(1) > 0
+    # The largest value within reach is 1 exactly where ink is near: a dilation of the strokes.
+    images = ink.float().view(-1, 1, side, side)  # (N, D) -> (N, 1, H, W)
+    wide = max_pool2d(images, 2 * reach + 1, 1, reach).flatten(1) > 0
     dead = ~live & ~ink
     return dict(zip(REGIONS, (ink, wide & ~ink & ~dead, ~wide & ~dead, dead), strict=True))
 
@@ -99,14 +104,16 @@ def curves(population: Population, x: Tensor, found: dict[str, Tensor], *, seed:
         A row per member, `method`, `kind` (deletion or insertion) and `replaced` share of the pixels: the mean
         `probability` of that class.
     """
-    chance = torch.rand(x.shape, generator=torch.Generator().manual_seed(seed))
+    at_random = torch.rand(x.shape, generator=torch.Generator().manual_seed(seed))
 
     def work(i: int) -> list[pd.DataFrame]:
         one, frames = population.select([i]), []
         with torch.no_grad():
             sign = one(x).sign()
-        orders = {name: maps[i] * (1 if name in attribution.UNSIGNED else sign) for name, maps in found.items()}
-        for name, order in {**orders, "random order": chance}.items():
+        orders = {}
+        for name, maps in found.items():
+            orders[name] = maps[i] * (1 if name in attribution.UNSIGNED else sign)
+        for name, order in {**orders, "random order": at_random}.items():
             for kind in ("deletion", "insertion"):
                 shares, curve = faithfulness.replaced(one, x, order, insert=kind == "insertion")
                 rows = {"replaced": shares.numpy(), "probability": curve.mean(1).numpy()}
@@ -114,7 +121,8 @@ def curves(population: Population, x: Tensor, found: dict[str, Tensor], *, seed:
         return frames
 
     with one_thread_each() as pool:
-        return pd.concat([f for part in pool.map(work, range(len(population))) for f in part], ignore_index=True)
+        frames = chain.from_iterable(pool.map(work, range(len(population))))
+        return pd.concat(frames, ignore_index=True)
 
 
 def areas(rows: pd.DataFrame) -> pd.DataFrame:
@@ -148,7 +156,8 @@ def faithful(
     with one_thread_each() as pool:
         jobs = [(i, name, maps) for name, maps in found.items() for i in range(len(population))]
         alone = [job for job in jobs if job[1] == "gradient SHAP"]  # draws from the process's own streams
-        rows = list(pool.map(lambda job: work(*job), [job for job in jobs if job[1] != "gradient SHAP"]))
+        beside = [job for job in jobs if job[1] != "gradient SHAP"]
+        rows = list(pool.map(lambda job: work(*job), beside))
         return pd.DataFrame([*rows, *(work(*job) for job in alone)])
 
 
@@ -169,20 +178,30 @@ def hints(population: Population, task: Task, methods: Iterable[str]) -> pd.Data
     with torch.no_grad():
         logits, known = (population(images) for images in (x, task.x_train[:n]))
     wrong = (logits > 0) != (task.y_test[:, None] > 0)
+    a_tenth = max(1, int(task.live.sum()) // 10)  # of the live pixels
+
+    def maps_of(images: Tensor, method: str) -> Tensor:
+        """Maps `(P, N, D)`; for `IMAGE` the images themselves, the same for every member."""
+        if method == IMAGE:
+            return images.expand(len(population), -1, -1)
+        return attribution.maps(population, images, method)
+
     frames = []
     for method in methods:
-        maps, seen = (
-            images.expand(len(population), -1, -1) if method == IMAGE else attribution.maps(population, images, method)
-            for images in (x, task.x_train[:n])
-        )
+        maps, seen = (maps_of(images, method) for images in (x, task.x_train[:n]))
         for i in range(len(population)):
-            own, sizes = maps[i], maps[i].abs()
+            own, sizes = maps[i], maps[i].abs()  # (N, D)
             total = sizes.sum(1).clamp(min=torch.finfo(sizes.dtype).tiny)
-            means = torch.stack([seen[i][(known[:, i] > 0) == bool(c)].mean(0).nan_to_num() for c in (0, 1)])
-            top = sizes[:, task.live].topk(max(1, int(task.live.sum()) // 10), dim=1).values
-            values = ((sizes * (x > 0)).sum(1) / total, top.sum(1) / total,
-                      faithfulness.cosine(own, means.to(own)[(logits[:, i] > 0).long()]))  # fmt: skip
-            columns = {"image": range(len(x)), "wrong": wrong[:, i].numpy(), "certainty": logits[:, i].abs().numpy()}
+            on_ink = (sizes * (x > 0)).sum(1) / total
+            brightest = sizes[:, task.live].topk(a_tenth, dim=1).values
+            # The mean map of each class is over images that this network gives the class, rightly or not.
+            given = known[:, i] > 0
+            means = torch.stack([seen[i][given == bool(c)].mean(0).nan_to_num() for c in (0, 1)])  # (2, D)
+            answers = (logits[:, i] > 0).long()
+            likeness = faithfulness.cosine(own, means.to(own)[answers])
+            values = (on_ink, brightest.sum(1) / total, likeness)
+            columns = {"image": range(len(x)), "wrong": wrong[:, i].numpy()}
+            columns["certainty"] = logits[:, i].abs().numpy()
             columns |= {name: value.numpy() for name, value in zip(HINTS, values, strict=True)}
             frames.append(pd.DataFrame(columns).assign(member=i, method=method))
     return pd.concat(frames, ignore_index=True)
@@ -190,10 +209,10 @@ def hints(population: Population, task: Task, methods: Iterable[str]) -> pd.Data
 
 def foretold(rows: pd.DataFrame, columns: Sequence[str]) -> pd.Series:
     """How well columns of `hints` (of one method) together tell wrong answers from right ones: the area under the ROC
-    curve per member; NaN for one that makes no mistake, or none but mistakes.
+    curve per member; NaN for one that makes no mistake, or nothing but mistakes.
 
-    One column counts as it is, less of it for a mistake. Several are weighed by a logistic regression fitted to the
-    other images, of all members, in five parts.
+    One column counts as it is: less of it speaks for a mistake. Several are weighed by a logistic regression fitted to
+    the other images, of all members, in five parts.
     """
     x, wrong = rows[list(columns)].to_numpy(dtype=float), rows["wrong"].to_numpy()
     score = -x[:, 0]
@@ -204,10 +223,10 @@ def foretold(rows: pd.DataFrame, columns: Sequence[str]) -> pd.Series:
                 model = make_pipeline(StandardScaler(), LogisticRegression(class_weight="balanced"))
                 score[test] = model.fit(x[fit], wrong[fit]).decision_function(x[test])
     scored = pd.DataFrame({"member": rows["member"], "wrong": wrong, "score": score})
-    aucs = {
-        i: roc_auc(torch.tensor(one[["score"]].to_numpy()), torch.tensor(one["wrong"].to_numpy()))[0]
-        for i, one in scored.groupby("member")
-    }
+    aucs = {}
+    for i, one in scored.groupby("member"):
+        score_of, wrong_of = torch.tensor(one[["score"]].to_numpy()), torch.tensor(one["wrong"].to_numpy())
+        aucs[i] = roc_auc(score_of, wrong_of)[0]
     return pd.Series(aucs, name="auc").rename_axis("member")
 
 

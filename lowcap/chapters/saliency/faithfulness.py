@@ -6,6 +6,7 @@ Letters for shapes: `N` images, `D` pixels, `P` members, `M` images to start fro
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import chain
 from typing import Any
 
 import pandas as pd
@@ -46,7 +47,7 @@ def centred_ranks(a: Tensor) -> Tensor:
 def overlap(a: Tensor, b: Tensor, share: float) -> Tensor:
     """How many of the largest `share` of pixels, by size, two maps `(..., D)` have in common, from 0 to 1.
 
-    Chance is `share` itself. A pixel at exactly zero is never among the largest.
+    Unrelated maps have `share` itself in common. A pixel at exactly zero is never among the largest.
     """
     k = max(1, round(share * a.shape[-1]))
     both = torch.ones_like(a, dtype=torch.bool)
@@ -64,11 +65,12 @@ def replaced(
 
     Args:
         order: values `(N, D)`; the pixels with the largest go first. They are made black, or, with `insert`, put into
-            a black image. The probability is that of the class that the member gives the whole image.
+            a black image. The probability is that of the class that the member gives the complete image.
         steps: after how many more shares the curve is taken, close together at first, where it moves most.
     """
-    place = torch.empty_like(order, dtype=torch.long)
-    place.scatter_(1, order.argsort(dim=1, descending=True, stable=True), torch.arange(x.shape[1]).expand(order.shape))
+    # Of each pixel its place in the order, (N, D): the inverse of the permutation that sorts them.
+    place, largest_first = torch.empty_like(order, dtype=torch.long), order.argsort(dim=1, descending=True, stable=True)
+    place.scatter_(1, largest_first, torch.arange(x.shape[1]).expand(order.shape))
     sign = population(x)[:, 0].sign()
     shares, curve = torch.linspace(0, 1, steps + 1) ** 2, []
     for share in shares.tolist():
@@ -92,8 +94,9 @@ def unexplained(population: Population, x: Tensor, found: Tensor, method: str, *
 
     x = x.to(found)
     how: dict[str, Any] = {"target": 0, "n_perturb_samples": len(kept), "normalize": True}
-    missed, whole = (infidelity(population, perturb, x, one, **how) for one in (found, torch.zeros_like(found)))
-    return (missed / whole.clamp(min=torch.finfo(whole.dtype).tiny)).clamp(0, 1)
+    missed = infidelity(population, perturb, x, found, **how)
+    change = infidelity(population, perturb, x, torch.zeros_like(found), **how)  # what an empty map misses
+    return (missed / change.clamp(min=torch.finfo(change.dtype).tiny)).clamp(0, 1)
 
 
 def sensitivity(
@@ -101,7 +104,11 @@ def sensitivity(
 ) -> Tensor:
     """Captum's maximal sensitivity (Yeh et al. 2019) of one member's maps `(N,)`: how far a map moves, relative to its
     size, when every pixel moves by up to `radius`, at worst over four draws."""
-    shift = torch.empty(4, x.shape[1]).uniform_(-radius, radius, generator=torch.Generator().manual_seed(settings.seed))
+    generator = torch.Generator().manual_seed(settings.seed)
+    shift = torch.empty(4, x.shape[1]).uniform_(-radius, radius, generator=generator)  # the same for every image
+
+    def moved(images: Tensor) -> Tensor:
+        return images + shift.to(images).repeat(len(images) // len(shift), 1)
 
     def explain(inputs: Any) -> Any:  # Captum asks first with a tuple, and then wants one
         if isinstance(inputs, tuple):
@@ -109,9 +116,7 @@ def sensitivity(
         return attribute(population, inputs, 0, method, settings)
 
     x = x.to(population.w_in).detach()
-    return sensitivity_max(
-        explain, x, lambda z: z + shift.to(z).repeat(len(z) // len(shift), 1), n_perturb_samples=len(shift)
-    )
+    return sensitivity_max(explain, x, moved, n_perturb_samples=len(shift))
 
 
 @torch.no_grad()
@@ -140,7 +145,7 @@ def agreements(reference: Tensor, others: Mapping[str, Tensor], pixels: Tensor, 
 
     def work(i: int) -> list[dict]:
         own = reference[i][:, pixels]
-        ranked = centred_ranks(own), centred_ranks(own.abs())
+        ranked = centred_ranks(own), centred_ranks(own.abs())  # once: ranking takes most of the time
         rows = []
         for name, maps in others.items():
             other = maps[i][:, pixels]
@@ -156,4 +161,4 @@ def agreements(reference: Tensor, others: Mapping[str, Tensor], pixels: Tensor, 
         return rows
 
     with one_thread_each() as pool:
-        return pd.DataFrame([row for rows in pool.map(work, range(len(reference))) for row in rows])
+        return pd.DataFrame(chain.from_iterable(pool.map(work, range(len(reference)))))

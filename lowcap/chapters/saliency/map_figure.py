@@ -20,7 +20,7 @@ def gallery(
 ) -> Figure:
     """A row of maps per name, each row on a scale of its own that its columns share; one for all rows if `shared`.
 
-    A scale ends at the 0.995 quantile of the sizes, so that a few pixels do not pale all others; they get its end.
+    A scale ends at the 0.995 quantile of the sizes, lest a few pixels make all others pale; they get its last colour.
 
     Maps are red where they speak for class 1 and blue where they speak against it, white at 0; the rows named in
     `unsigned` run from dark at 0 to bright. The bar at the bottom names the two `classes`.
@@ -51,8 +51,9 @@ def gallery(
 
 
 def _limit(rows: Iterable[Row]) -> float:
+    """Where the colour scale of these rows ends."""
     sizes = np.concatenate([np.abs(found.numpy()) for row in rows for found, _ in row.values()])
-    return float(np.quantile(sizes, 0.995)) or 1.0
+    return float(np.quantile(sizes, 0.995)) or 1.0  # of maps that are zero everywhere any scale will do
 
 
 def _outline(ax: Axes, image: Tensor, colour: str) -> None:

@@ -70,7 +70,11 @@ class Percentile:
     def keep(self, progress: float, weight: Tensor) -> Tensor:
         size = weight.abs()
         k = round(self.q * size.numel())
-        return size > np.partition(size.numpy().ravel(), k - 1)[k - 1] if k else torch.ones_like(size, dtype=torch.bool)
+        if k == 0:
+            return torch.ones_like(size, dtype=torch.bool)
+        # A partition finds the k-th smallest without sorting the rest: this runs after every step of the optimiser.
+        largest_gone = np.partition(size.numpy().ravel(), k - 1)[k - 1]
+        return size > largest_gone
 
 
 def check_tau(tau: object) -> float:
@@ -105,7 +109,9 @@ def prune_share(module: Module, shares: Mapping[str, float]) -> Module:
     other = deepcopy(module)
     for name, weight in layers_of(other, list(shares)).items():
         gone = round(pruning.fraction(f"shares[{name}]", shares[name]) * weight.numel())
-        weight.mul_((pruning.ranks_of(weight.abs().flatten()) >= gone).view_as(weight))
+        # By rank, not by a threshold: of equal weights a threshold would take all or none.
+        keep = pruning.ranks_of(weight.abs().flatten()) >= gone
+        weight.mul_(keep.view_as(weight))
     return other
 
 
@@ -128,9 +134,11 @@ def histogram(module: nn.Module, edges: Sequence[float], layers: Sequence[str] |
     frames = []
     for name, weight in layers_of(module, layers).items():
         values = weight.detach().numpy().ravel()
+        # What lies beyond the edges would not be counted, and the shares would not add up to 1.
         counts, _ = np.histogram(np.clip(values[values != 0], bins[0], bins[-1]), bins)
-        share = np.array([(values == 0).sum(), *counts]) / values.size
-        frames.append(pd.DataFrame({"left": [0, *bins[:-1]], "right": [0, *bins[1:]], "share": share, "layer": name}))
+        share = np.array([(values == 0).sum(), *counts]) / values.size  # (bins + 1,), the zeros first
+        left, right = [0, *bins[:-1]], [0, *bins[1:]]
+        frames.append(pd.DataFrame({"left": left, "right": right, "share": share, "layer": name}))
     return pd.concat(frames, ignore_index=True)
 
 
@@ -150,10 +158,14 @@ def common_tau(module: nn.Module, share: float, layers: Sequence[str] | None = N
     Raises:
         UserError: a share outside [0, 1], or as `layers_of` does.
     """
-    size = torch.cat([weight.detach().abs().flatten() for weight in layers_of(module, layers).values()]).sort().values
+    sizes = [weight.detach().abs().flatten() for weight in layers_of(module, layers).values()]
+    size = torch.cat(sizes).sort().values
     gone = round(pruning.fraction("share", share) * len(size))
-    above = size[gone] if gone < len(size) else torch.nextafter(size[-1], size.new_tensor(math.inf))
-    return float(above) if gone else 0.0
+    if gone == 0:
+        return 0.0
+    # A weight goes if it is below the threshold, so the threshold is the smallest weight that stays; where none does,
+    # it is the next larger number than the largest weight.
+    return float(size[gone] if gone < len(size) else torch.nextafter(size[-1], size.new_tensor(math.inf)))
 
 
 @torch.no_grad()
@@ -168,7 +180,8 @@ def sweep(module: nn.Sequential, taus: Iterable[float], x: Tensor, y: Tensor) ->
     """
     layers_of(module, LAYERS)
     first = [name for name, _ in module.named_children()].index(LAYERS[0])
-    top, fed = module[first:], torch.cat([module[:first](part) for part in x.split(BATCH)])
+    below, top = module[:first], module[first:]
+    fed = torch.cat([below(part) for part in x.split(BATCH)])  # (N, D) -> (N, inputs of ffnn)
     rows = []
     for tau in taus:
         for pruned, layers in (("ffnn", LAYERS[:1]), ("head", LAYERS[1:]), ("both", LAYERS)):

@@ -29,17 +29,18 @@ FINE_TUNE_ORDER = 1000  # what is added to the seed of the order of mini-batches
 
 
 def train_all(
-    starts: Mapping[int, nn.Sequential], task: Task, recipe: Recipe, rules: Mapping[str, Rule | None]
+    untrained: Mapping[int, nn.Sequential], task: Task, recipe: Recipe, rules: Mapping[str, Rule | None]
 ) -> tuple[Networks, pd.DataFrame]:
-    """Train a copy of each start under each rule for `ffnn` and `head`; the rules' names become the stages.
+    """Train a copy of each network under each rule for `ffnn` and `head`; the rules' names become the stages.
 
     Args:
-        starts: untrained networks by seed, which is also the seed of the order of their mini-batches.
+        untrained: networks by seed, which is also the seed of the order of their mini-batches.
 
     Returns:
         The trained networks, and the course of their sparsities as `fit` gives it, with `stage` and `seed`.
     """
-    networks = {(stage, seed): deepcopy(start) for stage in rules for seed, start in starts.items()}
+    # The same first weights and the same batches under every rule, so that stages differ by the rule alone.
+    networks = {(stage, seed): deepcopy(network) for stage in rules for seed, network in untrained.items()}
     courses = in_threads(
         partial(fit, network, task, recipe, rule=rules[stage], layers=LAYERS, order_seed=seed)
         for (stage, seed), network in networks.items()
@@ -65,10 +66,10 @@ def pruned_below(networks: Mapping[int, nn.Sequential], stage: str, tau: float |
 
 def histograms(networks: Networks, edges: Sequence[float]) -> pd.DataFrame:
     """`threshold.histogram` of `ffnn` and `head` of each network, with its `stage` and `seed`."""
-    return pd.concat(
-        [histogram(net, edges, LAYERS).assign(stage=stage, seed=seed) for (stage, seed), net in networks.items()],
-        ignore_index=True,
-    )
+    frames = []
+    for (stage, seed), network in networks.items():
+        frames.append(histogram(network, edges, LAYERS).assign(stage=stage, seed=seed))
+    return pd.concat(frames, ignore_index=True)
 
 
 def score(networks: Networks, x: Tensor, y: Tensor) -> pd.DataFrame:
@@ -83,7 +84,7 @@ def score(networks: Networks, x: Tensor, y: Tensor) -> pd.DataFrame:
 
 def fine_tuned(networks: Networks, task: Task, recipe: Recipe) -> Networks:
     """Copies trained on by the recipe; weights of `ffnn` and `head` that are zero stay zero."""
-    tuned = {key: deepcopy(network) for key, network in networks.items()}
+    tuned = {key: deepcopy(network) for key, network in networks.items()}  # `fit` trains in place
     in_threads(
         partial(fit, network, task, recipe, layers=LAYERS, frozen=True, order_seed=FINE_TUNE_ORDER + seed)
         for (_, seed), network in tuned.items()
@@ -131,12 +132,11 @@ def levels(dense: Mapping[int, nn.Sequential], shares: Iterable[float], x: Tenso
 
 def summary(scores: pd.DataFrame) -> pd.DataFrame:
     """What `score` gives as a table to read, a row per stage: means over seeds in percent."""
-    groups = scores.groupby("stage", sort=False)
-    mean, low, high = (100 * groups[["accuracy", *LAYERS]].agg(how) for how in ("mean", "min", "max"))
+    stages = scores.groupby("stage", sort=False)[["accuracy", *LAYERS]]
+    mean, low, high = (100 * stages.agg(how) for how in ("mean", "min", "max"))
     spread = zip(mean["accuracy"], low["accuracy"], high["accuracy"], strict=True)
-    table = pd.DataFrame(
-        {"accuracy, % (range)": [f"{m:.1f} ({a:.1f}–{b:.1f})" for m, a, b in spread]}, index=mean.index
-    )
+    accuracy_and_range = [f"{m:.1f} ({a:.1f}–{b:.1f})" for m, a, b in spread]
+    table = pd.DataFrame({"accuracy, % (range)": accuracy_and_range}, index=mean.index)
     return table.assign(**{f"{layer} zero, %": mean[layer].map("{:.2f}".format) for layer in LAYERS})
 
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from lowcap.chapters.tickets.experiments import CONTROLS
+from lowcap.chapters.tickets.procedure import CONTROLS
 from lowcap.errors import UserError
 from lowcap.statistics import compared
 

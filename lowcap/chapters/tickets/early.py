@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from lowcap import pruning
-from lowcap.chapters.tickets.experiments import SCOPE, carve, reinitialised, scores, shuffled, sparsity_after
+from lowcap.chapters.tickets.populations import SCOPE, carve, reinitialised, scores, shuffled
+from lowcap.chapters.tickets.procedure import sparsity_after
 from lowcap.errors import UserError
 from lowcap.population import Population
 from lowcap.recipe import Recipe

@@ -8,13 +8,13 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from lowcap import pruning
-from lowcap.chapters.tickets.experiments import SCOPE, control, scores, sparsity_after
+from lowcap.chapters.tickets import procedure
+from lowcap.chapters.tickets.populations import Populations, scores
 from lowcap.evaluation import evaluate
 from lowcap.population import Population
 from lowcap.recipe import Recipe
 from lowcap.tasks import Task
-from lowcap.training import start, train
+from lowcap.training import start
 
 
 def noisy_accuracy(accuracy: Any, share: float, n_classes: int) -> Any:
@@ -59,10 +59,9 @@ def generalisation(
 
 
 def _one(first: Population, task: Task, recipe: Recipe, rounds: Sequence[int]) -> pd.DataFrame:
-    levels = {sparsity_after(k): k for k in rounds}
-    found = pruning.iterative(first, task, recipe, levels, scope=SCOPE)
-    tickets = {levels.get(level, 0): one for level, one in found}
-    shuffled = {k: train(control("shuffled mask", tickets, first, k), task, recipe) for k in rounds}
+    kind = Populations(first, task, recipe)
+    tickets = procedure.find(kind, rounds)
+    shuffled = {k: kind.train(procedure.control(kind, "shuffled mask", tickets, k)) for k in rounds}
     frames = []
     for method, ones in {"ticket": tickets, "shuffled mask": {0: tickets[0], **shuffled}}.items():
         learnt = [evaluate(one, task.x_train, task.y_train)["accuracy"] for one in ones.values()]

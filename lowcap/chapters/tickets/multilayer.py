@@ -1,4 +1,7 @@
-"""Winning tickets of modules of any shape, one network at a time: see `experiments` for the idea."""
+"""Winning tickets of modules of any shape, one network at a time.
+
+The search and its controls are those of `procedure`.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ from copy import deepcopy
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import pairwise
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -15,11 +19,12 @@ import torch
 from torch import Tensor, nn
 
 from lowcap import modules
-from lowcap.chapters.tickets.experiments import CONTROLS, NEW, SHARE
+from lowcap.chapters.tickets import procedure
+from lowcap.chapters.tickets.procedure import CONTROLS, SHARE
 from lowcap.errors import UserError, one_of
 from lowcap.parallel import in_threads
 from lowcap.population import INITS
-from lowcap.pruning import ranks_of
+from lowcap.pruning import check_rewind, ranks_of
 from lowcap.recipe import Recipe
 from lowcap.tasks import Task
 
@@ -74,8 +79,7 @@ class Setup:
     def __post_init__(self) -> None:
         if missing := sorted(set(self.at) - set(self.rounds)):
             raise UserError(f"`at` must name some of the rounds {list(self.rounds)}; got {missing} too")
-        if self.rewind_to not in range(self.recipe.epochs):
-            raise UserError(f"`rewind_to` must be an epoch from 0 to {self.recipe.epochs - 1}; got {self.rewind_to!r}")
+        check_rewind(self.rewind_to, self.recipe)
 
 
 def kept_after(weights: Masks, rounds: int) -> dict[str, int]:
@@ -96,7 +100,7 @@ def largest(score: Masks, keep: dict[str, int], masks: Masks | None = None) -> M
 
 
 def masked(module: nn.Module, masks: Masks) -> nn.Module:
-    """A copy in which weights whose mask is False are zero; `convnet.fit(frozen=True)` keeps them there."""
+    """A copy in which weights whose mask is False are zero; `modules.fit(frozen=True)` keeps them there."""
     other = deepcopy(module)
     with torch.no_grad():
         for name, weight in modules.layers_of(other).items():
@@ -104,24 +108,8 @@ def masked(module: nn.Module, masks: Masks) -> nn.Module:
     return other
 
 
-def control_mask(name: str, ticket: Masks, dense: nn.Module, seed: int) -> Masks:
-    """The mask of a control: see `tickets.control`. A random mask is drawn over the whole network, a shuffled one
-    within each layer."""
-    one_of("name", name, CONTROLS)
-    rng, sizes = np.random.default_rng(seed), {layer: mask.numel() for layer, mask in ticket.items()}
-    if name == "new weights":
-        return ticket
-    if name == "one-shot":
-        return largest(modules.layers_of(dense), {layer: int(mask.sum()) for layer, mask in ticket.items()})
-    if name == "shuffled mask":
-        return {layer: torch.from_numpy(rng.permuted(mask.numpy())) for layer, mask in ticket.items()}
-    drawn = torch.from_numpy(rng.permuted(torch.cat([mask.flatten() for mask in ticket.values()]).numpy()))
-    parts = drawn.split(list(sizes.values()))
-    return {layer: part.view_as(ticket[layer]) for layer, part in zip(sizes, parts, strict=True)}
-
-
 def fit(module: nn.Module, task: Task, recipe: Recipe, *, order_seed: int = 0) -> None:
-    """`convnet.fit` in place, where weights that are zero stay zero; in a row of linear layers, with less work.
+    """`modules.fit` in place, where weights that are zero stay zero; in a row of linear layers, with less work.
 
     Inputs and hidden units all of whose outgoing weights are zero get no gradient. They are left out and stay as they
     are, which is what training would do with them as long as there is no weight decay.
@@ -143,43 +131,71 @@ def fit(module: nn.Module, task: Task, recipe: Recipe, *, order_seed: int = 0) -
         layer.bias.data[rows] = part.bias.detach()
 
 
-def _trained(module: nn.Module, setup: Setup, start: int, stop: int, seed: int) -> nn.Module:
-    """Train in place from one epoch to another; weights that are zero stay zero."""
-    recipe = setup.recipe.but(epochs=stop - start)
-    fit(module, setup.task, recipe, order_seed=seed + start)
-    return module
+class PrunedModule(NamedTuple):
+    """A module and the masks of its layers; without masks all of its weights stay."""
+
+    module: nn.Module
+    masks: Masks | None = None
 
 
-def _row(setup: Setup, method: str, rounds: int, seed: int, module: nn.Module) -> dict:
-    weights, task = modules.layers_of(module).values(), setup.task
-    kept, size = sum(int((w != 0).sum()) for w in weights), sum(w.numel() for w in weights)
-    row = {"network": setup.name, "method": method, "round": rounds, "seed": seed, "kept": kept}
-    return row | {
-        "sparsity": 1 - kept / size,
-        "n_params": kept + sum(p.numel() for p in module.parameters()) - size,
-        "accuracy": modules.accuracy(module, task.x_test, task.y_test),
-    }
+@dataclass(frozen=True)
+class SingleNetwork:
+    """The network of one seed of a setup, as `procedure` asks for it (see `procedure.Networks`)."""
 
+    setup: Setup
+    seed: int
+    controls: ClassVar[Sequence[str]] = CONTROLS
 
-def _search(setup: Setup, seed: int) -> tuple[list[dict], dict[int, Masks], nn.Module, nn.Module]:
-    """Rows of the rounds, the masks after each, the early weights, and the trained dense module."""
-    early = _trained(setup.make(seed), setup, 0, setup.rewind_to, seed)
-    dense = now = _trained(deepcopy(early), setup, setup.rewind_to, setup.recipe.epochs, seed)
-    rows, masks, mask = [_row(setup, setup.method, 0, seed, dense)], {}, None
-    for k in sorted(setup.rounds):
-        weights = modules.layers_of(now)
-        mask = masks[k] = largest(weights, kept_after(weights, k), mask)
-        now = _trained(masked(early, mask), setup, setup.rewind_to, setup.recipe.epochs, seed)
-        rows.append(_row(setup, setup.method, k, seed, now))
-    return rows, masks, early, dense
+    def early(self, offset: int = 0) -> PrunedModule:
+        """The network at the epoch `rewind_to`, or one from weights of another draw."""
+        return PrunedModule(self._fit(self.setup.make(self.seed + offset), 0, self.setup.rewind_to))
 
+    def train(self, networks: PrunedModule) -> PrunedModule:
+        """Train in place from that epoch to the last; weights that are zero stay zero."""
+        self._fit(networks.module, self.setup.rewind_to, self.setup.recipe.epochs)
+        return networks
 
-def _control(setup: Setup, seed: int, name: str, k: int, ticket: Masks, early: nn.Module, dense: nn.Module) -> dict:
-    mask, own = control_mask(name, ticket, dense, seed), early
-    if name == "new weights":
-        own = _trained(setup.make(seed + NEW), setup, 0, setup.rewind_to, seed)
-    module = _trained(masked(own, mask), setup, setup.rewind_to, setup.recipe.epochs, seed)
-    return _row(setup, name, k, seed, module)
+    def _fit(self, module: nn.Module, begin: int, stop: int) -> nn.Module:
+        recipe = self.setup.recipe.but(epochs=stop - begin)
+        fit(module, self.setup.task, recipe, order_seed=self.seed + begin)
+        return module
+
+    def prune(self, networks: PrunedModule, rounds: int) -> PrunedModule:
+        """By magnitude within each layer."""
+        weights = modules.layers_of(networks.module)
+        return PrunedModule(networks.module, largest(weights, kept_after(weights, rounds), networks.masks))
+
+    def carve(self, weights: PrunedModule, masks: PrunedModule) -> PrunedModule:
+        """A copy: the weights of the one under the masks of the other."""
+        if masks.masks is None:
+            return PrunedModule(deepcopy(weights.module))
+        return PrunedModule(masked(weights.module, masks.masks), masks.masks)
+
+    def random_places(self, name: str, ticket: PrunedModule, rounds: int) -> PrunedModule:
+        """The ticket's masks shuffled: within each layer for a `shuffled mask`, over all layers for a `random mask`."""
+        rng, masks = np.random.default_rng(self.seed), ticket.masks or {}
+        if name == "shuffled mask":
+            drawn = {layer: torch.from_numpy(rng.permuted(mask.numpy())) for layer, mask in masks.items()}
+        else:
+            flat = torch.cat([mask.flatten() for mask in masks.values()])
+            parts = torch.from_numpy(rng.permuted(flat.numpy())).split([mask.numel() for mask in masks.values()])
+            drawn = {layer: part.view_as(masks[layer]) for layer, part in zip(masks, parts, strict=True)}
+        return PrunedModule(ticket.module, drawn)
+
+    def scores(self, networks: PrunedModule) -> pd.DataFrame:
+        """One row: what is left of the network, and its accuracy on the test images."""
+        module, task = networks.module, self.setup.task
+        weights = modules.layers_of(module).values()
+        kept, size = sum(int((w != 0).sum()) for w in weights), sum(w.numel() for w in weights)
+        row = {
+            "network": self.setup.name,
+            "seed": self.seed,
+            "kept": kept,
+            "sparsity": 1 - kept / size,
+            "n_params": kept + sum(p.numel() for p in module.parameters()) - size,
+            "accuracy": modules.accuracy(module, task.x_test, task.y_test),
+        }
+        return pd.DataFrame([row])
 
 
 def compare(setups: Sequence[Setup], controls: Sequence[str] = CONTROLS) -> pd.DataFrame:
@@ -190,14 +206,11 @@ def compare(setups: Sequence[Setup], controls: Sequence[str] = CONTROLS) -> pd.D
         `kept` of them, `n_params` with all that is not pruned, `accuracy` on test images. Round 0, the dense
         networks, is part of each method.
     """
-    every = [(setup, seed) for setup in setups for seed in setup.seeds]
-    found = in_threads(partial(_search, setup, seed) for setup, seed in every)
-    rows, jobs = [], []
-    for (setup, seed), (own, masks, early, dense) in zip(every, found, strict=True):
-        rows += own + [own[0] | {"method": name} for name in controls if setup.at]
-        jobs += [
-            partial(_control, setup, seed, name, k, masks[k], early, dense)
-            for k in setup.at
-            for name in controls
-        ]  # fmt: skip
-    return pd.DataFrame(rows + in_threads(jobs))
+    every = [SingleNetwork(setup, seed) for setup in setups for seed in setup.seeds]
+    tickets = in_threads(partial(procedure.find, one, one.setup.rounds) for one in every)
+    searches = [
+        procedure.Found(one, found, one.setup.at, controls if one.setup.at else (), one.setup.method)
+        for one, found in zip(every, tickets, strict=True)
+    ]
+    rows = procedure.compare(searches, in_threads)
+    return rows[["network", "method", "round", "seed", "kept", "sparsity", "n_params", "accuracy"]]

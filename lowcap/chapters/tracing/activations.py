@@ -67,11 +67,12 @@ def trace(model: nn.Module | Opened, x: Tensor, y: Tensor, layer: str | None = N
     for images, classes in zip(x.split(BATCH), labels.split(BATCH), strict=True):
         seen = opened.look(images)
         for i, value in enumerate((seen.activation > 0, seen.activation.abs())):
-            mean = value.double().reshape(len(images), n_units, -1).mean(2).cpu()
+            mean = value.double().reshape(len(images), n_units, -1).mean(2).cpu()  # (B, U, ...) -> (B, U)
             sums[i].index_add_(0, classes, mean)
         gather.add(seen.inputs, seen.outputs)
-    firing, strength = (sums / counts[:, None]).float()
-    outgoing = reader.weight.reshape(len(reader.weight), n_units, -1).norm(dim=2).cpu()
+    firing, strength = (sums / counts[:, None]).float()  # (2, C, U), class by class
+    # A flattened channel is read at many positions: its norm is over all of them.
+    outgoing = reader.weight.reshape(len(reader.weight), n_units, -1).norm(dim=2).cpu()  # (K, F) -> (K, U)
     return Trace(name, firing, strength, counts, outgoing, gather.moments())
 
 
@@ -100,9 +101,11 @@ def scores(found: Trace, by: str, *, of: int | None = None, seed: int = 0) -> Te
     if by == "random":
         return torch.rand(found.firing.shape[1], generator=torch.Generator().manual_seed(seed))
     values = found.firing if by == "firing" else found.strength
-    value = (found.counts / found.counts.sum()) @ values if of is None else values[of]
+    shares = found.counts / found.counts.sum()  # of the images, by class
+    value = shares @ values if of is None else values[of]  # (C,) @ (C, U) -> (U,): the mean over all images
     if by != "weighted":
         return value
+    # A class has an output of its own only where the reader is the last layer, with one logit per class.
     own = of is not None and len(found.outgoing) == len(found.counts)
     return value * (found.outgoing[of] if own else found.outgoing.norm(dim=0))
 
@@ -154,7 +157,8 @@ def _taken_away(
         yield outputs
         outputs = opened.without(outputs, inputs, unit)
         if constants is not None:
-            outputs = outputs + constants[:, unit].reshape(-1, *[1] * (outputs.ndim - 2))
+            positions = [1] * (outputs.ndim - 2)  # of a convolution; none for a linear layer
+            outputs = outputs + constants[:, unit].reshape(-1, *positions)  # (K,) -> (K, 1, ...)
 
 
 def answer(logits: Tensor) -> Tensor:
@@ -231,6 +235,7 @@ def search(rows: pd.DataFrame, target: float, *, score: str = "accuracy") -> Fou
 
 
 def _bisect(fine: np.ndarray) -> int | None:
+    """How many steps bisection would take off, if what is fine came before all that is not; None if it fails."""
     low, high = 0, len(fine)
     while high - low > 1:
         middle = (low + high) // 2

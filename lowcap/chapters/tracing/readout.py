@@ -41,8 +41,9 @@ class Moments:
 
     def constants(self, reader: Any) -> Tensor:
         """What each unit contributes to each output on average, `(K, U)`."""
-        weight = reader.weight.reshape(*reader.weight.shape[:2], -1).sum(2)
-        return (weight * self.mean.to(weight)).reshape(len(weight), self.n_units, -1).sum(2)
+        weight = reader.weight.reshape(*reader.weight.shape[:2], -1).sum(2)  # (K, F, ...) -> (K, F)
+        contribution = weight * self.mean.to(weight)
+        return contribution.reshape(len(weight), self.n_units, -1).sum(2)  # (K, F) -> (K, U)
 
     def columns(self, units: Tensor) -> Tensor:
         """Positions of the units' values among the reader's inputs."""
@@ -57,7 +58,9 @@ class Moments:
         if self.covariance is None or self.cross is None:
             raise UserError(f"`read_out` can be refit for a linear layer of at most {MOST_INPUTS} inputs, not for this")
         columns = self.columns(units)
-        penalty = RIDGE * self.covariance.diagonal().mean().clamp(min=1e-12) * torch.eye(len(columns)).double()
+        # In proportion to the mean variance, so that the scale of the activations does not matter.
+        strength = RIDGE * self.covariance.diagonal().mean().clamp(min=1e-12)
+        penalty = strength * torch.eye(len(columns)).double()
         return self.covariance[columns][:, columns] + penalty, self.cross[columns]
 
 
@@ -67,24 +70,28 @@ class Gather:
     def __init__(self, reader: Any, n_units: int):
         self.n, self.n_units, self.n_inputs = 0, n_units, reader.weight.shape[1]
         size = self.n_inputs + len(reader.weight)
-        self.whole = isinstance(reader, nn.Linear) and self.n_inputs <= MOST_INPUTS
+        can_refit = isinstance(reader, nn.Linear) and self.n_inputs <= MOST_INPUTS
         self.sums = torch.zeros(size, dtype=torch.float64)
-        self.products = torch.zeros(size, size, dtype=torch.float64) if self.whole else None
+        self.products = torch.zeros(size, size, dtype=torch.float64) if can_refit else None
 
     def add(self, inputs: Tensor, outputs: Tensor) -> None:
         """Inputs `(N, F, ...)` and outputs `(N, K, ...)`; of a convolution the means over positions."""
-        both = torch.cat([x.reshape(*x.shape[:2], -1).mean(2).cpu() for x in (inputs, outputs)], 1)
+        means = [x.reshape(*x.shape[:2], -1).mean(2).cpu() for x in (inputs, outputs)]
+        both = torch.cat(means, 1)  # (N, F + K)
         self.n += len(both)
         self.sums += both.double().sum(0)
         if self.products is not None:
             self.products += both.T @ both
 
     def moments(self) -> Moments:
+        """What was collected so far."""
         f, mean = self.n_inputs, self.sums / self.n
+        mean_in, mean_out = mean[:f], mean[f:]
         if self.products is None:
-            return Moments(self.n_units, mean[:f], mean[f:])
-        covariance = self.products / self.n - torch.outer(mean, mean)
-        return Moments(self.n_units, mean[:f], mean[f:], covariance[:f, :f], covariance[:f, f:])
+            return Moments(self.n_units, mean_in, mean_out)
+        covariance = self.products / self.n - torch.outer(mean, mean)  # (F + K, F + K)
+        of_inputs, with_outputs = covariance[:f, :f], covariance[:f, f:]
+        return Moments(self.n_units, mean_in, mean_out, of_inputs, with_outputs)
 
 
 def check(read_out: str, moments: Moments) -> None:
@@ -98,12 +105,14 @@ def check(read_out: str, moments: Moments) -> None:
 def refits(moments: Moments, order: Tensor) -> list[Tensor]:
     """Ridge weights `(F left, K)` with 0, 1, ... U - 1 units removed in that order, from one Cholesky factor.
 
-    With the last unit to go in front, the system of every size is a corner of that of the whole, and so is its factor.
+    With the last unit to go in front, the system of every size is a corner of the full one, and so is its factor.
     """
     left, right = moments.system(order.flip(0))
+    # left = L L', so L h = right and then L' w = h; a corner of L and the first rows of h serve every size.
     factor = cholesky(left)
     half = solve_triangular(factor, right, upper=False)
-    ends = range(len(left), 0, -(len(left) // moments.n_units))
+    inputs_per_unit = len(left) // moments.n_units
+    ends = range(len(left), 0, -inputs_per_unit)
     return [solve_triangular(factor[:k, :k].T, half[:k], upper=True) for k in ends]
 
 
@@ -112,10 +121,11 @@ def refitted(moments: Moments, order: Tensor, weights: list[Tensor], inputs: Ten
     columns = moments.columns(order.flip(0)).to(inputs.device)
     centred = inputs[:, columns] - moments.mean.to(inputs)[columns]
     mean_out = moments.mean_out.to(inputs)
-    for start in range(0, len(weights), TOGETHER):
-        some = weights[start : start + TOGETHER]
-        padded = [nn.functional.pad(weight, (0, 0, 0, len(some[0]) - len(weight))) for weight in some]
-        outputs = centred[:, : len(some[0])] @ torch.cat(padded, 1).to(inputs)
+    for begin in range(0, len(weights), TOGETHER):
+        some = weights[begin : begin + TOGETHER]
+        rows = len(some[0])  # the first has the most units left; to the others zeros are added below
+        padded = [nn.functional.pad(weight, (0, 0, 0, rows - len(weight))) for weight in some]
+        outputs = centred[:, :rows] @ torch.cat(padded, 1).to(inputs)  # (N, F left) @ (F left, sizes * K)
         yield from (mean_out + part for part in outputs.split(len(mean_out), 1))
 
 

@@ -23,10 +23,12 @@ def one_vs_rest(yes: Tensor, truth: Tensor) -> pd.DataFrame:
     of images of the class and of others (one half for one that always gives the same answer), and `accuracy`.
     """
     yes, truth = yes.double(), truth.double()
-    hits, said, n = yes @ truth, yes.sum(1), truth.sum()
-    recall, rejected = hits / n, 1 - (said - hits) / (len(truth) - n)
+    hits, said = yes @ truth, yes.sum(1)  # (R, N) @ (N,) -> (R,)
+    n = truth.sum()  # images of the class
+    others = len(truth) - n
+    recall, rejected = hits / n, 1 - (said - hits) / others
     precision = hits / said.clamp(min=1)
-    accuracy = (hits + rejected * (len(truth) - n)) / len(truth)
+    accuracy = (hits + rejected * others) / len(truth)
     columns = {"precision": precision, "recall": recall, "f1": 2 * hits / (said + n)}
     columns["balanced_accuracy"] = (recall + rejected) / 2
     return pd.DataFrame({name: value.numpy() for name, value in {**columns, "accuracy": accuracy}.items()})
@@ -46,21 +48,22 @@ def _specialist(model: Opened, found: Trace, digit: int, task: Task, by: str, se
 def specialists(
     network: Traced, task: Task, by: str, *, score: str = "balanced_accuracy", loss: float = 0.02
 ) -> Tensor:
-    """For every class the smallest subnetwork that tells it from the others about as well as the whole network does.
+    """For every class the smallest subnetwork that tells it from the others about as well as the full network does.
 
-    Its score (a column of `one_vs_rest`) on the validation images is at most `loss` below that of the whole network.
+    Its score (a column of `one_vs_rest`) on the validation images is at most `loss` below that of the full network.
     Returns the units that each keeps, `(C, U)`, bool.
     """
-
     model, found = network
     digits = range(len(found.counts))
 
     def one(digit: int, opened: Opened) -> Tensor:
         order, rows = _specialist(opened, found, digit, task, by, digit)
-        return kept(order, search(rows, max(0.0, rows[score][0] - loss), score=score).removed)
+        target = max(0.0, rows[score][0] - loss)  # row 0 is the full network
+        return kept(order, search(rows, target, score=score).removed)
 
+    opened = [Opened(model, found.layer) for _ in digits]  # here, since modules must not be opened beside threads
     with one_thread_each() as pool:
-        return torch.stack(list(pool.map(one, digits, [Opened(model, found.layer) for _ in digits])))
+        return torch.stack(list(pool.map(one, digits, opened)))
 
 
 @torch.no_grad()
@@ -72,7 +75,7 @@ def opinions(network: Traced, keeps: Tensor, x: Tensor) -> Tensor:
 
 def judged(opinions: Tensor, keeps: Tensor, y: Tensor) -> pd.DataFrame:
     """How well each specialist tells its class: rows `digit, kept, share` (of units), the scores of `one_vs_rest`."""
-    yes = opinions.max(2).indices == torch.arange(len(keeps))[:, None]
+    yes = opinions.max(2).indices == torch.arange(len(keeps))[:, None]  # (C, N): does each name its own class?
     quality = pd.concat([one_vs_rest(yes[[d]], y == d) for d in range(len(keeps))], ignore_index=True)
     units = {"digit": range(len(keeps)), "kept": keeps.sum(1).numpy(), "share": keeps.double().mean(1).numpy()}
     return pd.DataFrame(units).join(quality)
@@ -86,7 +89,7 @@ def committee(opinions: Tensor) -> Tensor:
 def overlap(keeps: Tensor) -> pd.DataFrame:
     """How much two specialists share, from kept units `(C, U)`: shared units over units of either (Jaccard)."""
     sets = keeps.double()
-    both = sets @ sets.T
+    both = sets @ sets.T  # (C, U) @ (U, C) -> (C, C)
     either = sets.sum(1)[:, None] + sets.sum(1) - both
     return pd.DataFrame((both / either).numpy())
 

@@ -31,8 +31,8 @@ class Seen(NamedTuple):
 class Opened(fx.Interpreter):
     """A copy of a module, in evaluation mode, that shows what its hidden layer does and goes on from there.
 
-    Opening a module must not happen beside other threads that use modules (`torch.fx` patches all of them for that
-    moment); using opened ones, one per thread, may.
+    Do not open a module while other threads use modules, since `torch.fx` patches all of them in the meantime. Opened
+    ones can be used side by side, one per thread.
     """
 
     def __init__(self, model: nn.Module, layer: str | None = None):
@@ -63,17 +63,17 @@ class Opened(fx.Interpreter):
         """The model's logits, had the reader given these outputs for the images of the last `look`."""
         if all(user.op == "output" for user in self._reader.users):
             return outputs
+        # Go on with what came before the reader as it was, and with these outputs in place of its own.
         seen = self.env
-        logits = self.run(
-            None, initial_env={**{node: seen[node] for node in self._before}, self._reader: outputs.clone()}
-        )
-        self.env = seen
+        known = {node: seen[node] for node in self._before}
+        logits = self.run(None, initial_env={**known, self._reader: outputs.clone()})
+        self.env = seen  # so that other outputs can be finished for the same images
         return logits
 
     def without(self, outputs: Tensor, inputs: Tensor, unit: int) -> Tensor:
         """The reader's outputs `(N, K, ...)` less what one unit contributes to them."""
         weight = self.reader.weight
-        width = weight.shape[1] // self.hidden.n_units
+        width = weight.shape[1] // self.hidden.n_units  # inputs per unit: a flattened channel has many positions
         own = slice(unit * width, (unit + 1) * width)
         if isinstance(self.reader, nn.Linear):
             return torch.addmm(outputs, inputs[:, own], weight[:, own].T, alpha=-1)

@@ -46,8 +46,10 @@ class Sparse:
 
     def __call__(self, x: Tensor) -> Tensor:
         """Logits `(N, C)` for images `(N, D)`."""
-        hidden = torch.as_tensor(self.factors[0] @ self.convert(x.T.contiguous())).add_(self.biases[0]).relu_()
-        return torch.as_tensor(self.factors[1] @ self.convert(hidden)).add_(self.biases[1]).T
+        first, last = self.factors
+        columns = self.convert(x.T.contiguous())  # (N, D) -> (D, N)
+        hidden = torch.as_tensor(first @ columns).add_(self.biases[0]).relu_()  # (U, D) @ (D, N) -> (U, N)
+        return torch.as_tensor(last @ self.convert(hidden)).add_(self.biases[1]).T  # (C, N) -> (N, C)
 
     def tensors(self) -> dict[str, Tensor]:
         """What has to be stored: values and biases in float32, columns and row starts as int32."""
@@ -66,10 +68,12 @@ def sizes(forms: Mapping[str, Form]) -> pd.DataFrame:
     """A row per form: `form, parameters` (weights and biases that it stores), `bytes` of its safetensors file."""
     rows = []
     for name, form in forms.items():
-        tensors = (
-            form.tensors() if isinstance(form, Sparse) else {k: v.contiguous() for k, v in form.state_dict().items()}
-        )
-        values = [v for v in tensors.values() if v.is_floating_point()]
+        if isinstance(form, Sparse):
+            tensors = form.tensors()
+        else:
+            tensors = {key: value.contiguous() for key, value in form.state_dict().items()}
+        # Positions of weights are stored too, but they are no parameters.
+        values = [value for value in tensors.values() if value.is_floating_point()]
         rows.append({"form": name, "parameters": sum(map(torch.numel, values)), "bytes": len(save(tensors))})
     return pd.DataFrame(rows)
 
@@ -105,15 +109,17 @@ def timings(
 
 
 def _repeats(form: Callable[[Tensor], Tensor], x: Tensor) -> int:
+    """How many calls take about a millisecond: a single one would be shorter than the clock's noise."""
     _seconds(form, x, 3)  # caches, lazy set-up
     return max(1, int(1e-3 / _seconds(form, x, 3)))
 
 
 def _seconds(form: Callable[[Tensor], Tensor], x: Tensor, calls: int) -> float:
-    start = time.perf_counter()
+    """Seconds per call, over so many calls in a row."""
+    began = time.perf_counter()
     for _ in range(calls):
         form(x)
-    return (time.perf_counter() - start) / calls
+    return (time.perf_counter() - began) / calls
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Structured pruning: whole hidden units of all members of a population, and really smaller networks from them."""
+"""Structured pruning: hidden units of all members of a population go, and the networks get really smaller."""
 
 from __future__ import annotations
 
@@ -57,14 +57,14 @@ def unit_scores(
     hidden = population.hidden(images)
     if by == "activation":
         return hidden.mean(0)
-    labels, logits = given("y", y, by), population(images).view(len(images), len(population), -1)
+    labels, logits = given("y", y, by), population(images).view(len(images), len(population), -1)  # (N, P, K)
     base = losses(logits, labels)
-    return torch.stack(
-        [
-            losses((logits[:, i] - hidden[:, unit, None] * population.w_out[unit])[:, None], labels)[0] - base[i]
-            for unit, i in enumerate(population.owner.tolist())
-        ]
-    )
+    raised = []
+    for unit, i in enumerate(population.owner.tolist()):
+        contribution = hidden[:, unit, None] * population.w_out[unit]  # (N, 1) * (K,) -> (N, K)
+        without = logits[:, i] - contribution
+        raised.append(losses(without[:, None], labels)[0] - base[i])
+    return torch.stack(raised)
 
 
 @torch.no_grad()
@@ -76,7 +76,7 @@ def compact(population: Population) -> Population:
     """
     cut, constant = _cut(population), (population.w_in == 0).all(0)
     other = population.copy()
-    says = (population.b_in.relu()[:, None] * population.w_out)[constant]
+    says = (population.b_in.relu()[:, None] * population.w_out)[constant]  # what each of these units adds, always
     other.b_out.data.index_add_(0, population.owner[constant], says)
     other.w_out.data[constant] = 0
     keep = ~(cut | constant)

@@ -99,17 +99,23 @@ def _wiring(graph: fx.GraphModule) -> dict[str, Hidden | _Cannot]:
         if type(parts[node.target]) in LAYERS:
             try:
                 found[node.target] = hidden = _follow(node, parts)
-                pair = (parts[hidden.layer], parts[hidden.reader])
-                if any(sum(parts[call.target] is one for call in calls) > 1 for one in pair):
+                # A layer that runs twice would lose the unit in both places.
+                called = [parts[call.target] for call in calls]
+                if _often(parts[hidden.layer], called) or _often(parts[hidden.reader], called):
                     raise _Cannot("it or the layer that reads it is used more than once")
             except _Cannot as reason:
                 found[node.target] = reason
     return found
 
 
-def _follow(start: fx.Node, parts: dict[str, Any]) -> Hidden:
+def _often(part: nn.Module, called: list[Any]) -> bool:
+    """Whether a part is among those called more than once, under whatever names."""
+    return sum(one is part for one in called) > 1
+
+
+def _follow(first: fx.Node, parts: dict[str, Any]) -> Hidden:
     """From a layer along its output to the layer that reads it."""
-    layer, node = parts[str(start.target)], start
+    layer, node = parts[str(first.target)], first
     norms: list[str] = []
     activation, flat = "", isinstance(layer, nn.Linear)
     while True:
@@ -130,13 +136,13 @@ def _follow(start: fx.Node, parts: dict[str, Any]) -> Hidden:
             raise _Cannot("its output is the model's")
         elif not (kind in NEUTRAL or (kind in POOLS and not flat)):
             raise _Cannot(f"`{kind}` follows, which may mix units")
-    hidden = Hidden(str(start.target), activation, tuple(norms), str(node.target), len(layer.weight))
+    hidden = Hidden(str(first.target), activation, tuple(norms), str(node.target), len(layer.weight))
     _check_reader(hidden, layer, parts[hidden.reader], flat)
     return hidden
 
 
 def _check_reader(hidden: Hidden, layer: Any, reader: Any, flat: bool) -> None:
-    """Raises _Cannot unless the reader's inputs are whole units, in order."""
+    """Raises _Cannot unless the reader's inputs are complete units, in order."""
     if not hidden.activation:
         raise _Cannot("no activation function follows, so nothing fires")
     if max(getattr(layer, "groups", 1), getattr(reader, "groups", 1)) > 1:

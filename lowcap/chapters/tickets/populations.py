@@ -1,20 +1,22 @@
-"""Winning tickets: pruned networks that train well from their own first weights, and what they must be compared with.
+"""Winning tickets of populations: all members are pruned, rewound and trained at once, each as if it were alone.
 
-For populations; `multilayer` does the same for modules of any shape, `early` looks for masks before the end of
-training, `comparison` tells how far one kind of network leads another. A round removes a fixed share of what is left
-(Frankle and Carbin 2019). A *start* is an untrained population, a *ticket* one that has lost weights.
+The search and its controls are those of `procedure`. `early` looks for masks before the end of training, `comparison`
+tells how far one kind of network leads another.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import numpy as np
 import pandas as pd
 import torch
 
 from lowcap import pruning
+from lowcap.chapters.tickets import procedure
+from lowcap.chapters.tickets.procedure import CONTROLS, NEW, sparsity_after
 from lowcap.errors import UserError
 from lowcap.evaluation import evaluate
 from lowcap.population import Population
@@ -23,33 +25,14 @@ from lowcap.tasks import Task
 from lowcap.training import start as start  # the chapter takes its starts from here
 from lowcap.training import train
 
-SHARE = 0.2  # of the weights left, removed per round
 SCOPE = "network"  # both layers ranked together
-NEW = 1_000_000  # added to a seed for weights of another draw
-CONTROLS = ("new weights", "shuffled mask", "random mask", "one-shot")
 WITHIN = ("layer", "pixel")
-
-
-def sparsity_after(rounds: int) -> float:
-    """The share of the weights that is gone after so many rounds.
-
-    >>> round(sparsity_after(2), 3)
-    0.36
-    """
-    return 1 - (1 - SHARE) ** rounds
 
 
 def only_live(task: Task) -> Task:
     """The task without the pixels that are zero in all training images, so that every weight can do something."""
     parts = {name: getattr(task, name)[:, task.live] for name in ("x_train", "x_val", "x_test")}
     return replace(task, **parts, live=task.live[task.live])
-
-
-def trunk(first: Population, task: Task, recipe: Recipe, rounds: int, *, rewind_to: int = 0) -> dict[int, Population]:
-    """Trained networks after 0, 1, ... `rounds` rounds of magnitude pruning with rewinding: see `pruning.iterative`."""
-    levels = [sparsity_after(k) for k in range(1, rounds + 1)]
-    found = pruning.iterative(first, task, recipe, levels, rewind_to=rewind_to, scope=SCOPE)
-    return {k: one for k, (_, one) in enumerate(found)}
 
 
 def carve(first: Population, mask: Population) -> Population:
@@ -89,24 +72,55 @@ def shuffled(ticket: Population, first: Population, *, seed: int = 0, within: st
     return first.masked(mask_in, mask_out)
 
 
-def control(name: str, tickets: Mapping[int, Population], first: Population, rounds: int) -> Population:
-    """A control of the ticket after so many rounds, untrained.
+@dataclass(frozen=True)
+class Populations:
+    """A population on a task, trained by a recipe, as `procedure` asks for it (see `procedure.Networks`).
 
-    Args:
-        name: `new weights` under the ticket's mask; the ticket's mask `shuffled` within each layer; a `random mask` of
-            as many weights; `one-shot`, the mask that pruning the dense networks once would give; `same pixels`, the
-            ticket's mask, in the first layer shuffled within each pixel. All but the first have the ticket's own first
-            weights.
-        tickets: what `trunk` found; only masks, and the trained dense networks at 0, are used.
+    Attributes:
+        first: the untrained networks; they are left as they are.
+        rewind_to: the epoch whose weights the tickets, and their controls, go back to. Momentum and schedule begin anew
+            there, for the dense networks as for all others.
+
+    Raises:
+        UserError: `rewind_to` outside the recipe's epochs.
     """
-    pruning.one_of("name", name, (*CONTROLS, "same pixels"))
-    if name == "new weights":
-        return reinitialised(tickets[rounds])
-    if name in ("shuffled mask", "same pixels"):
-        return shuffled(tickets[rounds], first, within="pixel" if name == "same pixels" else "layer")
-    if name == "random mask":
-        return pruning.prune(first, sparsity_after(rounds), by="random", scope=SCOPE)
-    return carve(first, pruning.prune(tickets[0], sparsity_after(rounds), scope=SCOPE))
+
+    first: Population
+    task: Task
+    recipe: Recipe
+    rewind_to: int = 0
+    controls: ClassVar[Sequence[str]] = (*CONTROLS, "same pixels")
+
+    def __post_init__(self) -> None:
+        pruning.check_rewind(self.rewind_to, self.recipe)
+
+    def early(self, offset: int = 0) -> Population:
+        """The networks at the epoch `rewind_to`, or networks of the same names from weights of another draw."""
+        untrained = reinitialised(self.first, offset) if offset else self.first.copy()
+        return train(untrained, self.task, self.recipe.but(epochs=self.rewind_to))
+
+    def train(self, networks: Population) -> Population:
+        """Train in place from that epoch to the last."""
+        rest = self.recipe.but(epochs=self.recipe.epochs - self.rewind_to)
+        return train(networks, self.task, rest, order_seed=self.rewind_to)
+
+    def prune(self, networks: Population, rounds: int) -> Population:
+        """By magnitude, both layers ranked together."""
+        return pruning.prune(networks, sparsity_after(rounds), scope=SCOPE)
+
+    def carve(self, weights: Population, masks: Population) -> Population:
+        """See `carve`."""
+        return carve(weights, masks)
+
+    def random_places(self, name: str, ticket: Population, rounds: int) -> Population:
+        """A `random mask` over both layers of each member, or the ticket's own masks `shuffled`."""
+        if name == "random mask":
+            return pruning.prune(self.first, sparsity_after(rounds), by="random", scope=SCOPE)
+        return shuffled(ticket, self.first, within="pixel" if name == "same pixels" else "layer")
+
+    def scores(self, networks: Population) -> pd.DataFrame:
+        """`pruning.results` on the test images."""
+        return pruning.results(networks, self.task.x_test, self.task.y_test)
 
 
 def scores(populations: Mapping[int, Population], task: Task) -> pd.DataFrame:
@@ -116,28 +130,20 @@ def scores(populations: Mapping[int, Population], task: Task) -> pd.DataFrame:
 
 
 def compare(
-    first: Population,
-    tickets: Mapping[int, Population],
-    task: Task,
-    recipe: Recipe,
-    at: Sequence[int],
-    *,
-    controls: Sequence[str] = CONTROLS,
+    kind: Populations, tickets: Mapping[int, Population], at: Sequence[int], *, controls: Sequence[str] = CONTROLS
 ) -> pd.DataFrame:
     """Tickets of all rounds, and their controls after the rounds `at`, which are trained here: `scores` per `method`.
 
     Args:
-        first: the start of all of them.
-        tickets: what `trunk` found from it.
+        tickets: what `procedure.find` found.
 
     Returns:
         The methods are `ticket` and the names of the controls; round 0, the dense networks, is part of each.
     """
-    frames = [scores(tickets, task).assign(method="ticket")]
-    for name in controls:
-        trained = {k: train(control(name, tickets, first, k), task, recipe) for k in at}
-        frames.append(scores({0: tickets[0], **trained}, task).assign(method=name))
-    return pd.concat(frames, ignore_index=True)
+    # One after another: `train` keeps all cores busy with the members of one population.
+    rows = procedure.compare([procedure.Found(kind, tickets, at, controls)], lambda jobs: [job() for job in jobs])
+    order = ["ticket", *controls]
+    return rows.sort_values("method", key=lambda method: method.map(order.index), kind="stable", ignore_index=True)
 
 
 def course(populations: Mapping[str, Population], task: Task, recipe: Recipe, *, every: int = 1) -> pd.DataFrame:
