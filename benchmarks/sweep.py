@@ -25,11 +25,11 @@ from benchmarks.measure import spread
 from benchmarks.readme import into
 from benchmarks.sweep_report import END, START, as_markdown, plot
 from lowcap.parallel import on_cores
-from lowcap.sweep import engine, experiments, plan
+from lowcap.sweep import engine, plan, shards
 from lowcap.sweep.command import planned
-from lowcap.sweep.engine import work
 from lowcap.sweep.plan import Plan
 from lowcap.sweep.pools import Dask, Here, Loky, Pool
+from lowcap.sweep.work import work
 from lowcap.tasks import resolve
 
 WIDTHS = (2, 4, 8, 16, 32, 64)  # of the sweep that is reckoned up: an even number of seeds fills a shard
@@ -193,8 +193,8 @@ def cpu_seconds(plan: Plan) -> float:
 
 
 def full_shards(dataset: str, fast: bool) -> dict:
-    """CPU seconds and bytes of a shard as full as `experiments.UNITS` allows, by recipe."""
-    seeds = 2 if fast else experiments.UNITS // sum(WIDTHS)
+    """CPU seconds and bytes of a shard as full as `shards.UNITS` allows, by recipe."""
+    seeds = 2 if fast else shards.UNITS // sum(WIDTHS)
     widths = ",".join(map(str, WIDTHS))
     found: dict = {"widths": WIDTHS, "seeds": seeds, "recipes": {}}
     for recipe in ("converged", "published"):

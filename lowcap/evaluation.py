@@ -1,6 +1,8 @@
-"""Scores of all members at once, as tidy frames, and intervals over what varies."""
+"""Scores of all members at once, as tidy frames, and the smallest width whose score is enough."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import numpy as np
 import pandas as pd
@@ -86,3 +88,19 @@ def roc_auc(logits: Tensor, y: Tensor) -> np.ndarray:
     # The Mann-Whitney statistic: from the sum of the ranks of class 1, those among its own images are taken away.
     ranks = rankdata(np.nan_to_num(logits.detach().numpy()), axis=0)[positive].sum(0)
     return (ranks - n * (n + 1) / 2) / (n * m or np.nan)
+
+
+def smallest_width(scores: pd.Series, enough: Callable[[pd.Series], pd.Series]) -> float:
+    """The smallest width that is enough, as is every larger one; NaN when the largest is not.
+
+    Args:
+        scores: one score per width, indexed by width.
+        enough: which of the scores, in order of width, suffice.
+
+    >>> smallest_width(pd.Series({2: 0.95, 4: 0.89, 8: 0.93, 16: 0.97}), lambda f1: f1 > 0.9)
+    8.0
+    """
+    scores = scores.sort_index()
+    # From the widest down: once a width fails, no narrower one counts.
+    stable = enough(scores)[::-1].cummin()[::-1].astype(bool)
+    return float(scores.index[stable][0]) if stable.any() else float("nan")

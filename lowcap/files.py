@@ -11,6 +11,7 @@ from tempfile import TemporaryFile
 
 from lowcap.errors import BuildError, UserError
 
+PACKAGE = Path(__file__).resolve().parent
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -67,8 +68,7 @@ def remedy(message: str) -> str:
     return "; make room on the disk and run the same command again" if full and "make room" not in message else ""
 
 
-def beside(installed: str, checkout: str) -> Path:
+def beside(installed: str, checkout: str, package: Path = PACKAGE) -> Path:
     """The folder `installed` inside the package, as a wheel has it, or else `checkout` in the checkout around it."""
-    package = Path(__file__).resolve().parent
     inside = package / installed
     return inside if inside.is_dir() else package.parent / checkout

@@ -3,6 +3,7 @@
 import platform
 import re
 import subprocess
+from collections.abc import Iterable
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -11,27 +12,14 @@ import psutil
 
 from lowcap.parallel import cores
 
-PACKAGES = (
-    "captum",
-    "ipykernel",
-    "matplotlib",
-    "nbclient",
-    "numpy",
-    "pandas",
-    "papermill",
-    "pydantic",
-    "safetensors",
-    "scikit-learn",
-    "scipy",
-    "seaborn",
-    "torch",
-    "torchvision",
-)
+COMPUTING = ("numpy", "pandas", "scikit-learn", "scipy", "torch", "torchvision")  # that every experiment uses
+OF_CHAPTERS = ("captum", "ipykernel", "matplotlib", "nbclient", "papermill", "pydantic", "safetensors", "seaborn")
+PACKAGES = tuple(sorted((*COMPUTING, *OF_CHAPTERS)))  # that can change a number or a figure of a chapter
 
 
-def versions() -> dict[str, str]:
-    """Versions of Python and of the packages that can change a number or a figure."""
-    return {"python": platform.python_version()} | {name: version(name) for name in PACKAGES}
+def versions(packages: Iterable[str] = PACKAGES) -> dict[str, str]:
+    """Versions of Python and of the packages, by name."""
+    return {"python": platform.python_version()} | {name: version(name) for name in packages}
 
 
 def machine() -> dict[str, Any]:

@@ -7,7 +7,7 @@ stays removed, so masks nest from level to level. `lowcap.chapters.tracing.units
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
@@ -17,7 +17,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from lowcap.errors import UserError, fraction, one_of
+from lowcap.errors import UserError, fraction, one_of, whole_number
 from lowcap.evaluation import evaluate
 from lowcap.population import Population
 from lowcap.pruning_scores import SCORES, Layers
@@ -254,3 +254,40 @@ def ranks_of(score: Tensor) -> Tensor:
     """The rank of each of `(n,)` scores, 0 for the smallest, equal ones in order of their index."""
     order = score.argsort(stable=True)
     return torch.empty_like(order).index_copy_(0, order, torch.arange(len(order)))
+
+
+def largest_sparsity(
+    rows: pd.DataFrame,
+    *,
+    by: Sequence[str],
+    least: float | None = None,
+    within: float | None = None,
+    factor: float | None = None,
+) -> pd.Series:
+    """The largest level up to which each network, one per combination of the columns `by`, scores well enough.
+
+    Args:
+        rows: a row per network and `level`, with `f1`; level 0 is the dense network.
+        least: the F1 that has to be reached, at this level and at every lower one; or
+        within: how far below its own dense F1 it may stay; or
+        factor: how many times the error 1 - F1 of the dense network it may make.
+
+    Returns:
+        The levels, indexed by `by`; NaN where even the dense network does not reach it.
+
+    Raises:
+        UserError: not exactly one of the three bars, or no level 0.
+    """
+    if [least, within, factor].count(None) != 2:
+        raise UserError(f"give one of `least`, `within` and `factor`; got {least!r}, {within!r}, {factor!r}")
+    if 0 not in set(rows["level"]):
+        raise UserError("the rows must hold level 0, the dense networks, to which the others are compared")
+    f1 = rows.pivot(index=list(by), columns="level", values="f1").sort_index(axis=1)
+    bar = pd.Series(least, f1.index, dtype=float)
+    if within is not None:
+        bar = f1[0.0] - within
+    elif factor is not None:
+        bar = 1 - factor * (1 - f1[0.0])
+    fine = f1.ge(bar, axis=0).cummin(axis=1)
+    last = fine.sum(axis=1) - 1
+    return pd.Series(np.where(last >= 0, f1.columns.to_numpy()[last], np.nan), index=f1.index, name="sparsity")

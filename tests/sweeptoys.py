@@ -30,6 +30,9 @@ class Toy:
     def label(self) -> str:
         return f"toy {self.n}"
 
+    def code(self) -> str:
+        return "toy"
+
     def is_whole(self) -> bool:
         return True
 
@@ -47,7 +50,7 @@ def toys(numbers: Any, folder: Path, *, fatal: dict[int, int] | None = None, sou
     """A plan of toys that count their runs in `folder`."""
     folder.mkdir(exist_ok=True)
     jobs = [Toy(n, str(folder), (fatal or {}).get(n, 0)) for n in numbers]
-    return Plan("toy", {"n": tuple(numbers)}, source or origin(()), jobs)
+    return Plan("toy", {"n": tuple(numbers)}, source or origin((), "toy"), jobs)
 
 
 def computed(folder: Path) -> list[str]:

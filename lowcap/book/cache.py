@@ -15,9 +15,9 @@ from typing import Any
 
 import nbformat
 
-import lowcap
-from lowcap import files
+from lowcap import dependencies, files
 from lowcap.book.execute import Run
+from lowcap.files import PACKAGE
 from lowcap.provenance import commit_of, machine, versions
 
 KEPT = 24  # executed chapters that stay beside those of the last book
@@ -61,14 +61,14 @@ def _checksum(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()[:32]
 
 
-def cache_key(source: Path, parameters: dict[str, Any], identity: dict[str, Any]) -> str:
-    """Hash of all that an executed chapter depends on: its notebook, this package and the published numbers that it
-    reads, parameters, data and versions."""
-    package = Path(lowcap.__file__).parent
-    files = [source, *sorted(package.glob("*.py")), *sorted(package.glob("*.toml")), package / "book" / "execute.py"]
-    files += sorted(package.parent.glob("data/published/*.csv"))
+def cache_key(source: Path, parameters: dict[str, Any], identity: dict[str, Any], package: Path = PACKAGE) -> str:
+    """Hash of all that an executed chapter depends on: its notebook, what of this package it follows from (code,
+    published numbers, claims: see `dependencies`), how it is executed, parameters, data and versions."""
+    notebook = nbformat.read(source, as_version=4)
     facts = {
-        "files": [(file.name, hashlib.sha256(file.read_bytes()).hexdigest()) for file in files],
+        "notebook": _checksum(source.read_bytes()),
+        "code": dependencies.of_chapter(notebook, source.stem, package).facts(),
+        "execution": dependencies.meaning("lowcap.book.execute", package),  # alone: the gate looks at every build again
         "parameters": parameters,
         "data": identity,
         "versions": versions(),
@@ -81,6 +81,7 @@ def record(run: Run, parameters: dict[str, Any], identity: dict[str, Any], root:
     """What is kept about one execution: inside the executed notebook, and in the site's `provenance.json`."""
     commit, dirty = commit_of(root)
     return {
+        **run.notebook.metadata.get("lowcap", {}),
         "executed": datetime.now(UTC).isoformat(timespec="seconds"),
         "seconds": round(run.seconds, 1),
         "peak_mib": round(run.peak_bytes / 2**20),

@@ -1,5 +1,6 @@
 """Run one chapter in a fresh kernel by papermill, and watch it: one time limit, peak memory, no kernel left behind."""
 
+import ast
 import logging
 import os
 import re
@@ -21,6 +22,8 @@ from jupyter_client.kernelspec import KernelSpecManager
 from jupyter_client.manager import AsyncKernelManager
 from jupyter_core.utils import ensure_event_loop
 from nbclient.exceptions import DeadKernelError
+from papermill.clientwrap import PapermillNotebookClient
+from papermill.engines import NBClientEngine, papermill_engines
 from papermill.exceptions import PapermillExecutionError
 from traitlets import default
 
@@ -31,6 +34,10 @@ TIME_LIMIT = 3600.0
 POLL_SECONDS = 0.2
 OUT_OF_MEMORY = re.compile("MemoryError|can't allocate memory|Cannot allocate memory")
 MORE_MEMORY = "shrink a parameter, or run it where there is more memory"
+# Evaluated in the kernel: the modules of this package that the chapter has loaded. It needs no name but one that a
+# chapter cannot have taken.
+LOADED = "','.join(name for name in [*__import__('sys').modules] if name.partition('.')[0] == 'lowcap')"
+ENGINE = "lowcap"
 Report = Callable[[int, int], None]
 
 
@@ -53,6 +60,36 @@ class OwnKernel(AsyncKernelManager):
     @default("transport_encryption")
     def _encrypted_where_possible(self) -> str:
         return "auto"
+
+
+class Client(PapermillNotebookClient):
+    """Runs the cells as papermill does, then asks the kernel which modules of this package it has loaded.
+
+    They are the list `metadata.lowcap.modules` of the notebook, for the gate. The question is silent: it is no cell,
+    counts as none, and starts nothing that runs after each cell.
+    """
+
+    def papermill_execute_cells(self) -> None:
+        super().papermill_execute_cells()
+        asked = self.kc.execute("", silent=True, store_history=False, user_expressions={"loaded": LOADED})
+        said = self.wait_for_reply(asked)["content"]["user_expressions"]["loaded"]
+        if said["status"] != "ok":
+            raise BuildError(f"the kernel cannot say which modules it has loaded: {said['ename']}: {said['evalue']}")
+        names = ast.literal_eval(said["data"]["text/plain"])
+        self.nb.metadata["lowcap"] = {"modules": sorted(filter(None, names.split(",")))}
+
+
+class Engine(NBClientEngine):
+    """papermill's own engine with `Client` in place of its client."""
+
+    @classmethod
+    def execute_managed_notebook(cls, nb_man: Any, kernel_name: str, start_timeout: int = 60, **options: Any) -> Any:
+        taken = {key: options[key] for key in ("kernel_manager_class", "shutdown_kernel", "on_cell_start")}
+        log = logging.getLogger("papermill")
+        return Client(nb_man, kernel_name=kernel_name, startup_timeout=start_timeout, log=log, **taken).execute()
+
+
+papermill_engines.register(ENGINE, Engine)
 
 
 def execute(
@@ -104,6 +141,7 @@ def _papermill(
             parameters=parameters,
             cwd=str(failed.parent),
             kernel_name="python3",
+            engine_name=ENGINE,
             kernel_manager_class=OwnKernel,
             shutdown_kernel="immediate",  # the work is done; a polite end takes a second and complains on stderr
             progress_bar=report is None and sys.stderr.isatty(),

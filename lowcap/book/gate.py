@@ -5,6 +5,7 @@ from pathlib import Path
 
 from nbformat import NotebookNode
 
+from lowcap import dependencies
 from lowcap.errors import BuildError
 
 INJECTED = "injected-parameters"
@@ -36,6 +37,7 @@ def check_executed(name: str, notebook: NotebookNode, *, injected: bool = False)
     `injected` allows the cell in which papermill puts altered parameters; the book at its own parameters has none.
     """
     found = [*_kernel(notebook), *_tags(notebook, injected), *_counts(notebook)]
+    found += _modules(name.removesuffix(".ipynb"), notebook)
     for number, cell in _code(notebook):
         found += [f"code cell {number}: {reason}" for reason in (*_outputs(cell), *_figures(cell))]
     _refuse(name, found + list(_figure_names(notebook)))
@@ -99,6 +101,18 @@ def _counts(notebook: NotebookNode) -> Iterator[str]:
     elif counts != list(range(1, len(counts) + 1)):
         where = next(n for n, count in enumerate(counts, start=1) if count != n)
         yield f"code cell {where} has execution count {counts[where - 1]}: not one run from top to bottom (or empty)"
+
+
+def _modules(chapter: str, notebook: NotebookNode) -> Iterator[str]:
+    """A module that was loaded but is not part of the chapter's key could change, and the chapter would not run."""
+    loaded = notebook.metadata.get("lowcap", {}).get("modules")
+    if loaded is None:
+        yield "it does not say which modules it has loaded (metadata.lowcap.modules): execute it by `lowcap`"
+    elif unknown := sorted(set(loaded) - dependencies.of_chapter(notebook, chapter).modules.keys()):
+        yield (
+            f"it has loaded {', '.join(unknown)}, which is not hashed with it: import that by an import statement, in "
+            "the chapter or in a module that it imports, or do not load it"
+        )
 
 
 def _outputs(cell: NotebookNode) -> Iterator[str]:

@@ -18,9 +18,6 @@ from markupsafe import Markup
 from torch import Tensor
 
 from lowcap import pruning
-from lowcap.chapters.geometry.measures import Images, shared_neighbours
-from lowcap.chapters.robustness.corruption import CORRUPTIONS, patch_side
-from lowcap.chapters.robustness.experiments import sweep
 from lowcap.evaluation import evaluate
 from lowcap.explorables import forms
 from lowcap.explorables.blob import Blob, packed, rounded, shades, top_of
@@ -67,9 +64,10 @@ def show(
     display({"text/html": html, "text/plain": text}, {"lowcap": {"explorable": element, "front": front}})
 
 
-def _about(task: Task, key: str, fallback: str, starts: Mapping[str, Any]) -> dict[str, Any]:
-    about = {"key": key, "pair": list(task.classes), "side": task.image_shape[0], "top": top_of(task)}
-    return about | {"fallback": fallback, "starts": dict(starts)}
+def about(task: Task, key: str, fallback: str, starts: Mapping[str, Any]) -> dict[str, Any]:
+    """What every element is told: its key, the pair, the images, the caption of its table and its first settings."""
+    known = {"key": key, "pair": list(task.classes), "side": task.image_shape[0], "top": top_of(task)}
+    return known | {"fallback": fallback, "starts": dict(starts)}
 
 
 def train_yourself(
@@ -95,7 +93,7 @@ def train_yourself(
     text = f"F1 on {len(small.y_test)} test digits by the published protocol, from the run that made this page."
     width = min((w for w in widths if w > 1), default=widths[0])
     begin = {"width": width, "rate": 0.1, "batch": 128, "steps": 1000, "seed": 1}
-    data = _about(task, "train", text, begin) | {"blobs": [digits.reference], "top": SHADES, "n": len(small.y_train)}
+    data = about(task, "train", text, begin) | {"blobs": [digits.reference], "top": SHADES, "n": len(small.y_train)}
     data["published"] = {"rate": PUBLISHED.lr, "steps": PUBLISHED.epochs, "starts": starts, "at": at, "curves": curves}
     form = forms.train(widths, data["n"], data["published"])
     shown = median["f1"][[at[-1]]].set_axis([f"F1 after {at[-1]} steps"], axis=1)
@@ -138,7 +136,7 @@ def prune_yourself(
     nets = Blob.of(parts)
     digits = Blob.of({"pixels": ("u1", shades(task.x_test, top_of(task))), "labels": ("u1", task.y_test)})
     text = f"F1 on the {len(task.y_test):,} test digits by sparsity, from the run that made this page."
-    data = _about(task, "prune", text, {"sparsity": forms.AS_RUN, "method": "layer"})
+    data = about(task, "prune", text, {"sparsity": forms.AS_RUN, "method": "layer"})
     data |= {"blobs": [digits.reference, nets.reference], "width": dense.widths[0], "curves": curves}
     data |= {
         "tuned": [float(level) for level in tuned],
@@ -169,10 +167,10 @@ def draw_digit(population: Population, task: Task, *, n_examples: int = 12, fron
     x, y = task.x_test[picked], task.y_test[picked]
     scores = evaluate(nets, task.x_test, task.y_test)
     examples = Blob.of({"pixels": ("u1", shades(x, top_of(task))), "labels": ("u1", y)})
-    blob = _networks(population, range(len(nets)))
+    blob = networks(population, range(len(nets)))
     text = f"F1 of the networks on the {len(task.y_test):,} test digits, from the run that made this page."
     width = max((w for w in nets.widths if w <= 4), default=nets.widths[0])
-    data = _about(task, "draw", text, {"digit": 1, "width": width, "centre": True, "ink": ""})
+    data = about(task, "draw", text, {"digit": 1, "width": width, "centre": True, "ink": ""})
     data |= {"blobs": [examples.reference, blob.reference], "widths": nets.widths}
     data |= {"f1": scores["f1"].round(4).tolist(), "box": 20 if data["side"] == 28 else data["side"]}
     form = forms.draw(task.classes, nets.widths)
@@ -180,75 +178,7 @@ def draw_digit(population: Population, task: Task, *, n_examples: int = 12, fron
     show("draw-digit", data, form, [blob, examples], shown, front=front)
 
 
-def _networks(population: Population, members: Iterable[int]) -> Blob:
+def networks(population: Population, members: Iterable[int]) -> Blob:
     """The weights of some members, as `net 0`, `net 1`, ..."""
     parts = (packed(f"net {i}", population, member) for i, member in enumerate(members))
     return Blob.of({name: values for part in parts for name, values in part.items()})
-
-
-def corrupt_it(population: Population, task: Task, sigma: float, patch: int, *, n_digits: int = 500) -> None:
-    """Let the reader corrupt test digits of a pair, and have the first network of each width answer (of six, at most).
-
-    It begins with noise of the standard deviation `sigma`; `patch` is the side, of 28 pixels, that a patch has when it
-    is first put down. The run's own scores, on the same digits, are those of `corruption.corrupt`.
-    """
-    picked = [population.widths.index(width) for width in sorted(set(population.widths))][-6:]
-    nets = rounded(population.select(picked))
-    spread = np.linspace(0, len(task.y_test) - 1, min(n_digits, len(task.y_test))).astype(int)
-    x, y, side = task.x_test[spread], task.y_test[spread], task.image_shape[0]
-    sigmas = sorted({*CORRUPTIONS["gaussian"].levels, float(sigma)})
-    scores = _corrupted(nets, x, y, sigmas)
-    curves = {kind: [[*table[width].items()] for width in nets.widths] for kind, table in scores.items()}
-    blob = _networks(population, picked)
-    digits = Blob.of({"pixels": ("u1", shades(x, top_of(task))), "labels": ("u1", y)})
-    text = f"F1 on {len(y)} test digits, clean and corrupted, from the run that made this page."
-    begin = {"digit": 0, "noise": float(sigma), "clip": True, "patch": 0, "seed": 1}
-    begin |= {"row": side // 3, "column": side // 3}
-    data = _about(task, "corrupt", text, begin) | {"blobs": [digits.reference, blob.reference]}
-    data |= {"widths": nets.widths, "patch": patch_side(patch, x.shape[1]), "curves": curves}
-    shown = {"clean": scores["clipped"].loc[0], f"noise, σ = {sigma:g}": scores["clipped"].loc[sigma]}
-    shown |= {f"patch of {size}": row for size, row in scores["patch"].iloc[1::2].iterrows()}
-    table = pd.DataFrame(shown).rename_axis("hidden neurons").round(3)
-    show("corrupt-it", data, forms.corrupt(data, sigmas, len(y)), [blob, digits], table)
-
-
-def _corrupted(nets: Population, x: Tensor, y: Tensor, sigmas: Sequence[float]) -> dict[str, pd.DataFrame]:
-    """F1 by severity (side of a patch: in pixels of these images) and width: clipped and unclipped noise, patches."""
-    kinds = {"gaussian": sigmas, "unclipped": sigmas, "occlusion": CORRUPTIONS["occlusion"].levels}
-    found = sweep(nets, x, y, kinds)
-    tables = {
-        kind: rows.pivot_table(index="severity", columns="width", values="f1") for kind, rows in found.groupby("kind")
-    }
-    patches = tables["occlusion"].groupby(lambda size: patch_side(size, x.shape[1])).mean()
-    return {"clipped": tables["gaussian"], "unclipped": tables["unclipped"], "patch": patches}
-
-
-def morph_map(
-    found: pd.DataFrame, images: Images, task: Task, paths: Mapping[str, Sequence[str]], *, k: int = 10
-) -> None:
-    """Let the reader go from map to map of one layer: `found` is a frame of `embedding.maps` for `images` of the task.
-
-    `paths` names the ways from the first condition through others; what the run says of a map is the share of the `k`
-    nearest neighbours in the first one that are among the `k` nearest in it.
-    """
-    conditions = list(dict.fromkeys(found["condition"]))
-    maps = {c: rows[["x", "y"]].to_numpy() for c, rows in found.groupby("condition")}
-    low, high = (found[["x", "y"]].agg(end).to_numpy() for end in ("min", "max"))
-    scale = 94 / (high - low)[0]
-    # 100 wide; y goes up on paper
-    placed = {c: 3 + scale * (maps[c] - [low[0], high[1]]) * [1, -1] for c in conditions}
-    first = found[found["condition"] == conditions[0]]
-    shade = (255 * first.groupby("label")["y"].rank(pct=True)).astype(int)
-    kept = [shared_neighbours(maps[conditions[0]], maps[c], k) for c in conditions]
-    digits = Blob.of(
-        {"pixels": ("u1", shades(images.x, top_of(task))), "labels": ("u1", images.y), "shade": ("u1", shade)}
-    )
-    blob = Blob.of({f"map {i}": ("fixed16", placed[c]) for i, c in enumerate(conditions)})
-    text = f"Share of the {k} nearest neighbours in the first map that are among the {k} nearest in each map."
-    ways = {name: [conditions.index(c) for c in path] for name, path in paths.items()}
-    data = _about(task, "morph", text, {"at": 0.0, "to": next(iter(paths)), "point": 0})
-    data |= {"blobs": [digits.reference, blob.reference], "conditions": conditions, "paths": ways}
-    data |= {"k": k, "kept": [round(share, 4) for share in kept]}
-    table = pd.DataFrame({"neighbours kept": kept}, index=pd.Index(conditions, name="map")).round(2)
-    form = forms.morph(task.classes, ways, len(images.y), k, 6 + scale * (high - low)[1])
-    show("morph-map", data, form, [blob, digits], table)

@@ -11,13 +11,12 @@ from dataclasses import asdict, dataclass, field
 from difflib import get_close_matches
 from typing import Any
 
-from lowcap.book.pages.ledger_page import ledger_table
 from lowcap.errors import UserError
 from lowcap.notebook.claim_box import Verdict, after_each_cell, as_html, as_text, numbers_line, show
 from lowcap.notebook.ledger import Claim, catalogue, check_expected, collect, verdicts
 
-__all__ = ["Claim", "Verdict", "begin", "catalogue", "check_expected", "collect", "dataset", "judge", "ledger_table",
-           "record", "record_all", "verdicts", "word"]  # fmt: skip
+__all__ = ["Claim", "Verdict", "begin", "catalogue", "check_expected", "collect", "dataset", "judge", "record",
+           "record_all", "verdicts", "word"]  # fmt: skip
 
 GLUE = "application/papermill.record/"  # the prefix under which myst-nb looks for what the text quotes
 

@@ -8,17 +8,17 @@ from importlib.util import find_spec
 from pkgutil import iter_modules
 from typing import Any
 
-from lowcap import chapters as package
 from lowcap.errors import UserError
 from lowcap.notebook.parameter_types import Parameters
 
+CHAPTERS = "lowcap.chapters"  # by name: chapters import this package, not this package a chapter
 ID = re.compile(r"\d\d-[a-z]+(?:-[a-z]+)*")  # of a chapter
 
 
 def chapters() -> list[str]:
     """The ids of all chapters that have parameters, in the book's order, such as "02-capacity"."""
-    words = [found.name for found in iter_modules(package.__path__)]
-    return sorted(str(import_module(f"{package.__name__}.{word}.parameters").CHAPTER) for word in words)
+    words = [found.name for found in iter_modules(import_module(CHAPTERS).__path__)]
+    return sorted(str(import_module(f"{CHAPTERS}.{word}.parameters").CHAPTER) for word in words)
 
 
 def schema(chapter: str) -> type[Parameters]:
@@ -39,7 +39,7 @@ def alone(chapter: str) -> bool:
 def _module(chapter: str) -> Any:
     """`lowcap.chapters.WORD.parameters`, and no other chapter's: a kernel loads what its own chapter needs."""
     if ID.fullmatch(chapter):
-        name = f"{package.__name__}.{chapter[3:].replace('-', '_')}.parameters"
+        name = f"{CHAPTERS}.{chapter[3:].replace('-', '_')}.parameters"
         if find_spec(name.rpartition(".")[0]) and find_spec(name):
             module = import_module(name)
             if chapter == module.CHAPTER:

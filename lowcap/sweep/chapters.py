@@ -9,7 +9,7 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from typing import Any
 import nbformat
 import pandas as pd
 
-from lowcap import tasks
+from lowcap import dependencies, provenance, tasks
 from lowcap.book import run as runner
 from lowcap.book.execute import TIME_LIMIT
 from lowcap.book.source import find_root, load
@@ -26,7 +26,7 @@ from lowcap.notebook import ledger, parameters
 from lowcap.notebook.parameter_table import literal
 from lowcap.notebook.parameter_types import allowed
 from lowcap.sweep.grid import Axis, parse, whole
-from lowcap.sweep.origin import digest, origin
+from lowcap.sweep.origin import PACKAGES, origin
 from lowcap.sweep.plan import Plan
 
 MOST_RUNS = 1000
@@ -56,11 +56,15 @@ class ChapterRun:
     @property
     def folder(self) -> Path:
         """Where the executed notebook and its page lie."""
-        return Path(self.home) / "runs" / digest(self.describe())[:12]
+        return Path(self.home) / "runs" / dependencies.digest(self.describe())[:12]
 
     @property
     def executed(self) -> Path:
         return self.folder / f"{self.chapter}.ipynb"
+
+    def code(self) -> str:
+        """A hash of the code that its rows follow from: the chapter's own, how it is executed, and how it is read."""
+        return _code(Path(self.root), self.chapter)
 
     def is_whole(self) -> bool:
         """Whether notebook and page are there."""
@@ -74,6 +78,14 @@ class ChapterRun:
         found = pd.DataFrame(_facts(ledger.collect([self.executed])), columns=["kind", "name", "value", "text"])
         swept = {name: _number_or_text(text) for name, text in self.given}
         return pd.concat([pd.DataFrame(swept, index=found.index), found.astype({"value": float})], axis=1)
+
+
+@lru_cache(maxsize=4)
+def _code(root: Path, chapter: str) -> str:
+    notebook = nbformat.read(load(root).chapters[chapter], as_version=4)
+    alone = [dependencies.meaning(module) for module in ("lowcap.book.execute", "lowcap.sweep.chapters")]
+    follows = dependencies.of_chapter(notebook, chapter).facts(), dependencies.of_modules("lowcap.sweep.work").facts()
+    return dependencies.digest([*alone, *follows])
 
 
 def _facts(found: Sequence[dict[str, Any]]) -> Iterator[tuple[str, str, float, str]]:
@@ -131,7 +143,8 @@ def plan(chapter: str, assignments: Sequence[str], out: Path, backend: str) -> P
         texts = tuple((name, literal(value)) for name, value in model.items())
         jobs.append(ChapterRun(chapter, str(book.root), str(out), notebook, tuple(given.items()), texts))
     datasets = dict.fromkeys(job.describe()["dataset"] for job in jobs)
-    return Plan(f"chapter:{chapter}", grid, origin(datasets), jobs)
+    packages = sorted({*PACKAGES, *provenance.PACKAGES})
+    return Plan(f"chapter:{chapter}", grid, origin(datasets, jobs[0].code(), packages), jobs)
 
 
 def axes(chapter: str) -> dict[str, Axis]:

@@ -10,7 +10,7 @@ from typing import cast
 from lowcap import tasks
 from lowcap.errors import UserError
 from lowcap.parallel import cores
-from lowcap.sweep import engine, experiments, plan, pools
+from lowcap.sweep import engine, plan, pools, shards
 from lowcap.sweep.grid import parse
 from lowcap.sweep.origin import origin
 
@@ -29,7 +29,7 @@ def sweep(
     """Run or go on with a sweep; the path of its rows, or of a chapter's gallery.
 
     Args:
-        experiment: one of `EXPERIMENTS`, or `chapter:` and a chapter's id.
+        experiment: one of `shards.NAMES`, or `chapter:` and a chapter's id.
         assignments: the grid, an `axis=values` each.
         workers: processes of this machine (1: this one); None takes one per core.
 
@@ -58,14 +58,14 @@ def sweep(
 
 def planned(experiment: str, assignments: Sequence[str]) -> plan.Plan:
     """The plan of one of the package's own experiments. Raises as `sweep` does."""
-    grid = parse(assignments, experiments.axes(experiment))
-    experiments.check(experiment, grid)
+    grid = parse(assignments, shards.axes(experiment))
+    shards.check(experiment, grid)
     grid["dataset"] = tuple(dict.fromkeys(tasks.resolve(name) for name in grid["dataset"]))
     jobs = []
-    for shard in experiments.shards(experiment, grid):
+    for shard in shards.shards(experiment, grid):
         jobs.append(shard)
         if len(jobs) > MOST_SHARDS:
             raise UserError(
                 f"the grid has more than {MOST_SHARDS:,} shards; sweep a part of it into each of several --out"
             )
-    return plan.Plan(experiment, grid, origin(grid["dataset"]), jobs)
+    return plan.Plan(experiment, grid, origin(grid["dataset"], jobs[0].code()), jobs)

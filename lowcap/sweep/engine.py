@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import io
-import os
-import socket
-import time
 from collections import deque
 from collections.abc import Iterable
 from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, wait
@@ -13,44 +9,16 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
-import torch
-from threadpoolctl import threadpool_limits
-
 from lowcap.errors import BuildError
-from lowcap.parallel import on_cores
 from lowcap.progress import Progress
-from lowcap.sweep import origin as origins
-from lowcap.sweep.origin import Origin
-from lowcap.sweep.plan import Job, Plan, Result
+from lowcap.sweep.plan import Job, Plan
 from lowcap.sweep.pools import Pool
 from lowcap.sweep.store import Store
+from lowcap.sweep.work import work
 
 EVERY = 30.0  # seconds between lines on how far it is, where there is no terminal
 DEATHS = 3  # in a row, with nothing finished in between, are enough
 TRIES = 2  # that a shard has alone, after a worker has died while it was at work on it
-
-
-def work(job: Job, origin: Origin) -> Result:
-    """Compute one shard on one core. Raises BuildError where code, versions or data are not those of the sweep."""
-    torch.set_num_threads(1)
-    start = time.perf_counter()
-    if wrong := origins.differences(origin, origins.origin(origin["data"])):
-        raise BuildError(f"worker {socket.gethostname()} is not like the others: {'; '.join(wrong)}; make it so")
-    with threadpool_limits(1), on_cores(1):
-        payload, rows = as_parquet(job.rows())
-    return Result(payload, rows, time.perf_counter() - start, f"{socket.gethostname()}:{os.getpid()}")
-
-
-def as_parquet(frame: pd.DataFrame) -> tuple[bytes, int]:
-    """A frame as the bytes of a Parquet file, the same for the same rows, and its number of rows."""
-    table = pa.Table.from_pandas(frame, preserve_index=False).replace_schema_metadata(None)
-    plain = [pa.field(f.name, pa.string() if pa.types.is_large_string(f.type) else f.type) for f in table.schema]
-    sink = io.BytesIO()
-    pq.write_table(table.cast(pa.schema(plain)), sink, compression="zstd")
-    return sink.getvalue(), len(frame)
 
 
 def run(plan: Plan, out: Path, pool: Pool) -> Path:

@@ -5,35 +5,27 @@ It is part of the name under which a shard is kept, and each worker makes sure t
 
 from __future__ import annotations
 
-import hashlib
-import json
 import platform
 from collections.abc import Iterable
 from functools import lru_cache
-from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
-import lowcap
 from lowcap import tasks
+from lowcap.provenance import COMPUTING, versions
 
-PACKAGES = ("numpy", "pandas", "pyarrow", "scikit-learn", "scipy", "torch", "torchvision")
+PACKAGES = (*COMPUTING, "pyarrow")  # which writes the rows
 Origin = dict[str, Any]
 
 
-@lru_cache(maxsize=1)
-def code() -> str:
-    """A hash of this package's modules that compute something."""
-    package = Path(lowcap.__file__).parent
-    files = [*sorted(package.glob("*.py")), package / "sweep" / "experiments.py", package / "sweep" / "chapters.py"]
-    return digest([(file.name, hashlib.sha256(file.read_bytes()).hexdigest()) for file in files])
-
-
-def origin(datasets: Iterable[str]) -> Origin:
-    """Where numbers computed here, now, on these datasets come from."""
-    versions = {"python": platform.python_version()} | {name: version(name) for name in PACKAGES}
+def origin(datasets: Iterable[str], code: str, packages: Iterable[str] = PACKAGES) -> Origin:
+    """Where numbers computed here, now, on these datasets come from; `code` is the hash that `Job.code` gives."""
     data = {name: _identity(name) for name in datasets}
-    return {"code": code(), "versions": versions, "machine": platform.machine(), "data": data}
+    return {"code": code, "versions": versions(packages), "machine": platform.machine(), "data": data}
+
+
+def here(code: str, other: Origin) -> Origin:
+    """What would stand in place of an `other` origin if the sweep had begun here."""
+    return origin(other["data"], code, other["versions"].keys() - {"python"})
 
 
 @lru_cache(maxsize=8)
@@ -54,8 +46,3 @@ def differences(old: Origin, new: Origin) -> list[str]:
     both = old["data"].keys() & new["data"].keys()
     found += [f"the files of {name} are others" for name in sorted(both) if old["data"][name] != new["data"][name]]
     return found
-
-
-def digest(value: Any) -> str:
-    """A hash of what JSON can hold."""
-    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:32]

@@ -8,16 +8,17 @@ from typing import Any, Protocol
 
 import pandas as pd
 
-from lowcap.sweep import origin as origins
+from lowcap.dependencies import digest
 from lowcap.sweep.grid import Grid
 from lowcap.sweep.origin import Origin
 
 
 class Job(Protocol):
-    """A shard: its rows follow from what it describes and from the origin alone."""
+    """A shard: its rows follow from what it describes and from the origin alone; `code` is a hash of its code."""
 
     def describe(self) -> dict[str, Any]: ...
     def label(self) -> str: ...
+    def code(self) -> str: ...
     def is_whole(self) -> bool: ...
     def rows(self) -> pd.DataFrame: ...
 
@@ -36,7 +37,7 @@ class Plan:
         about = job.describe()
         data = self.origin["data"]
         own = {**self.origin, "data": data.get(about.get("dataset"), data)}
-        return origins.digest([about, own])
+        return digest([about, own])
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ def executed(*cells):
     made = notebook(*cells)
     for count, cell in enumerate((c for c in made.cells if c.cell_type == "code"), start=1):
         cell.execution_count = count
+    made.metadata["lowcap"] = {"modules": []}
     return made
 
 
@@ -54,6 +55,20 @@ def test_cells_run_out_of_order_are_refused(counts):
     made = executed("1", "2")
     made.cells[1].execution_count, made.cells[2].execution_count = counts
     assert "not one run from top to bottom" in refusal(made)
+
+
+def test_a_module_that_was_loaded_but_not_hashed_is_refused_with_the_remedy():
+    made = executed("from lowcap import tasks\nfrom lowcap.chapters.replay.experiments import run")
+    made.metadata["lowcap"] = {"modules": ["lowcap", "lowcap.tasks", "lowcap.chapters.replay.experiments"]}
+    check_executed("01-toy", made)
+    made.metadata["lowcap"]["modules"] += ["lowcap.cli", "lowcap.sweep"]
+    assert "has loaded lowcap.cli, lowcap.sweep, which is not hashed with it: import that by" in refusal(made)
+
+
+def test_a_chapter_must_say_which_modules_it_has_loaded():
+    made = executed("1")
+    del made.metadata["lowcap"]
+    assert "does not say which modules it has loaded" in refusal(made)
 
 
 def test_an_error_output_is_refused_with_its_message():

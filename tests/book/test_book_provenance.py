@@ -34,24 +34,6 @@ def test_text_parameters_and_data_each_change_the_key(chapter):
     assert len(keys | {key(chapter)}) == 4
 
 
-def test_a_changed_package_version_or_published_number_changes_the_key(chapter, tmp_path, monkeypatch):
-    first = key(chapter)
-    monkeypatch.setattr(cache, "versions", lambda: {"torch": "0"})
-    assert key(chapter) != first
-    monkeypatch.undo()
-    package = tmp_path / "package"
-    (package / "book").mkdir(parents=True)
-    (package / "__init__.py").touch()
-    (package / "book" / "execute.py").touch()
-    monkeypatch.setattr(cache.lowcap, "__file__", str(package / "__init__.py"))
-    other = key(chapter)
-    (package / "training.py").write_text("lr = 0.1")
-    changed = key(chapter)
-    (tmp_path / "data" / "published").mkdir(parents=True)
-    (tmp_path / "data" / "published" / "numbers.csv").write_text("f1\n0.9\n")
-    assert len({first, other, changed, key(chapter)}) == 4
-
-
 def git(folder, *arguments):
     names = ["-c", "user.name=Ann", "-c", "user.email=ann@example.org"]
     subprocess.run(["git", *names, *arguments], cwd=folder, check=True, capture_output=True)

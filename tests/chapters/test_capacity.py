@@ -11,7 +11,8 @@ from sklearn.linear_model import RidgeClassifier
 from lowcap import statistics
 from lowcap.chapters.capacity import experiments as capacity
 from lowcap.classes import ALL_PAIRS
-from lowcap.evaluation import evaluate
+from lowcap.evaluation import evaluate, smallest_width
+from lowcap.pairs import linear_error, pairs_in_order
 from lowcap.population import Population
 from lowcap.recipe import PUBLISHED
 from lowcap.tasks import load_task
@@ -31,18 +32,18 @@ def rows_of(scores: dict[int, list[float]]) -> pd.DataFrame:
 
 def test_a_width_is_sufficient_only_if_every_larger_one_is() -> None:
     scores = pd.Series({2: 0.95, 4: 0.89, 8: 0.93, 16: 0.97})
-    assert capacity.smallest_width(scores, above_nine_tenths) == 8
-    assert capacity.smallest_width(scores[::-1], above_nine_tenths) == 8
+    assert smallest_width(scores, above_nine_tenths) == 8
+    assert smallest_width(scores[::-1], above_nine_tenths) == 8
 
 
 def test_no_width_suffices_when_the_largest_does_not() -> None:
-    assert np.isnan(capacity.smallest_width(pd.Series({2: 0.95, 4: 0.89}), above_nine_tenths))
+    assert np.isnan(smallest_width(pd.Series({2: 0.95, 4: 0.89}), above_nine_tenths))
 
 
 @given(st.dictionaries(st.integers(1, 100), st.floats(0, 1), min_size=1))
 def test_from_the_smallest_width_on_all_suffice_and_the_one_before_does_not(scores: dict[int, float]) -> None:
     widths = sorted(scores)
-    found = capacity.smallest_width(pd.Series(scores), above_nine_tenths)
+    found = smallest_width(pd.Series(scores), above_nine_tenths)
     fine = [w for w in widths if w >= found]
     assert all(scores[w] > 0.9 for w in fine)
     before = [w for w in widths if w not in fine]
@@ -60,10 +61,10 @@ def test_the_three_rules_on_numbers_worked_out_by_hand() -> None:
 
 
 def test_the_order_of_pairs_begins_with_the_studys_and_holds_each_once() -> None:
-    order = capacity.pairs_in_order(45)
+    order = pairs_in_order(45)
     assert tuple(order[:5]) == PAIRS
     assert sorted(order) == sorted(ALL_PAIRS)
-    assert capacity.pairs_in_order(7) == order[:7]
+    assert pairs_in_order(7) == order[:7]
 
 
 def test_rank_correlation_agrees_with_scipy_and_leaves_out_what_is_missing() -> None:
@@ -107,4 +108,4 @@ def test_the_linear_error_is_that_of_scikit_learns_ridge_classifier() -> None:
     for alpha in (1.0, 100.0):
         oracle = RidgeClassifier(alpha=alpha).fit(task.x_train.double().numpy(), task.y_train.numpy())
         missed = 1 - oracle.score(task.x_val.double().numpy(), task.y_val.numpy())
-        assert capacity.linear_error(task, alpha=alpha) == pytest.approx(missed)
+        assert linear_error(task, alpha=alpha) == pytest.approx(missed)

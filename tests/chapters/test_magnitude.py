@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from lowcap import pruning, statistics, training
 from lowcap.chapters.magnitude import experiments as magnitude
 from lowcap.chapters.replay import experiments as replay
+from lowcap.chapters.replay import pruned_study
 from lowcap.errors import UserError
 from lowcap.recipe import CONVERGED, Recipe
 from lowcap.tasks import Task, load_task
@@ -29,41 +30,41 @@ def rows_of(scores: dict[float, float]) -> pd.DataFrame:
 
 
 def test_pruned_networks_of_the_study_are_those_of_its_replay() -> None:
-    found = magnitude.published([0.5, 0.95], seeds=[42], pairs=[(4, 9)], widths=[8], dataset="digits")
+    found = pruned_study.published([0.5, 0.95], seeds=[42], pairs=[(4, 9)], widths=[8], dataset="digits")
     rows = replay.run([42], dataset="digits", percentages=[50, 95])
     oracle = rows.set_index(["pair", "width"]).loc[("4-9", 8)]
-    for kind in magnitude.KINDS:
+    for kind in pruned_study.KINDS:
         for level in (0.5, 0.95):
             f1 = found.query("kind == @kind and level == @level")["f1"].item()
             assert f1 == pytest.approx(oracle[f"f1_pruned_{kind.replace(' ', '_')}_{100 * level:g}"], abs=1e-9)
 
 
 def test_as_run_removes_a_hundredth_of_what_is_named() -> None:
-    found = magnitude.published([0.99], seeds=[0], pairs=[(0, 1)], widths=[24], dataset="digits").set_index("kind")
+    found = pruned_study.published([0.99], seeds=[0], pairs=[(0, 1)], widths=[24], dataset="digits").set_index("kind")
     assert found.loc["as run", "sparsity"] == pytest.approx(0.0099, abs=0.001)
     assert found.loc["true", "sparsity"] == pytest.approx(0.99, abs=0.001)
 
 
 def test_a_width_that_is_not_of_the_study_leaves_those_of_the_study_alone() -> None:
-    one = magnitude.published([0.5], seeds=[0], pairs=[(4, 9)], widths=[8], dataset="digits")
-    two = magnitude.published([0.5], seeds=[0], pairs=[(4, 9)], widths=[5, 8], dataset="digits")
+    one = pruned_study.published([0.5], seeds=[0], pairs=[(4, 9)], widths=[8], dataset="digits")
+    two = pruned_study.published([0.5], seeds=[0], pairs=[(4, 9)], widths=[5, 8], dataset="digits")
     assert two.query("width == 8")["f1"].tolist() == one["f1"].tolist()
 
 
 def test_scores_are_compared_with_the_reference_level_by_level(monkeypatch: pytest.MonkeyPatch) -> None:
     columns = [f"f1_pruned_{kind}_{q}" for kind in ("as_run", "true") for q in replay.PERCENTAGES]
     known = pd.DataFrame({"pair": "4-9", "width": 24, "seed": 0, **{c: [i / 100] for i, c in enumerate(columns)}})
-    monkeypatch.setattr(replay, "reference", lambda: known)
+    monkeypatch.setattr(pruned_study, "reference", lambda: known)
     rows = pd.DataFrame({"pair": "4-9", "width": 24, "seed": 0, "kind": ["as run", "true", "true", "true"],
                          "level": [0.1, 0.99, 0.95, 0.42], "f1": [0.0, 0.19, 0.5, 0.0]})  # fmt: skip
-    assert magnitude.against_reference(rows) == (3, 2)
+    assert pruned_study.against_reference(rows) == (3, 2)
 
 
 @pytest.mark.mnist
 def test_the_studys_networks_agree_with_its_own_code_at_all_ten_levels_as_run_and_true() -> None:
     levels = [q / 100 for q in replay.PERCENTAGES]
-    found = magnitude.published(levels, seeds=[0], pairs=[(0, 1), (5, 6)], widths=[24], dataset="mnist")
-    assert magnitude.against_reference(found) == (40, 40)
+    found = pruned_study.published(levels, seeds=[0], pairs=[(0, 1), (5, 6)], widths=[24], dataset="mnist")
+    assert pruned_study.against_reference(found) == (40, 40)
 
 
 def test_five_ways_reach_the_same_sparsity(task: Task) -> None:
@@ -106,13 +107,13 @@ def test_a_sweep_prunes_each_pair_with_a_training_of_its_own(task: Task) -> None
 )
 def test_the_largest_sparsity_by_each_bar_worked_out_by_hand(bar: dict[str, float], expected: float) -> None:
     rows = rows_of({0.0: 0.97, 0.5: 0.95, 0.8: 0.9, 0.9: 0.8, 0.95: 0.96})  # the recovery at 0.95 does not count
-    assert magnitude.largest_sparsity(rows, by=["seed"], **bar).item() == pytest.approx(expected, nan_ok=True)
+    assert pruning.largest_sparsity(rows, by=["seed"], **bar).item() == pytest.approx(expected, nan_ok=True)
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=8), st.floats(0, 1))
 def test_up_to_the_largest_sparsity_every_level_is_good_enough(scores: list[float], least: float) -> None:
     levels = [i / 10 for i in range(len(scores))]
-    found = magnitude.largest_sparsity(rows_of(dict(zip(levels, scores, strict=True))), by=["seed"], least=least).item()
+    found = pruning.largest_sparsity(rows_of(dict(zip(levels, scores, strict=True))), by=["seed"], least=least).item()
     fine = [s >= least for s in scores]
     if np.isnan(found):
         assert not fine[0]
@@ -160,9 +161,9 @@ def test_one_level_of_several_pairs_is_that_of_each_alone(task: Task) -> None:
 @pytest.mark.parametrize("bars", [{}, {"least": 0.9, "within": 0.1}])
 def test_a_largest_sparsity_needs_one_bar(bars: dict[str, float]) -> None:
     with pytest.raises(UserError, match="give one of `least`, `within` and `factor`"):
-        magnitude.largest_sparsity(rows_of({0.0: 1.0}), by=["seed"], **bars)
+        pruning.largest_sparsity(rows_of({0.0: 1.0}), by=["seed"], **bars)
 
 
 def test_a_largest_sparsity_needs_the_dense_networks() -> None:
     with pytest.raises(UserError, match="must hold level 0"):
-        magnitude.largest_sparsity(rows_of({0.5: 1.0}), by=["seed"], least=0.9)
+        pruning.largest_sparsity(rows_of({0.5: 1.0}), by=["seed"], least=0.9)

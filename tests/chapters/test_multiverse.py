@@ -12,6 +12,7 @@ from lowcap.chapters.held_up import multiverse, other_questions, questions_over_
 from lowcap.chapters.held_up.multiverse import Question, explore, kept, shares
 from lowcap.chapters.magnitude import experiments as magnitude
 from lowcap.chapters.replay import experiments as replay
+from lowcap.chapters.replay import pruned_study
 from lowcap.chapters.robustness import experiments as robustness
 from lowcap.errors import UserError
 from lowcap.notebook import claims
@@ -207,7 +208,7 @@ def names_of(n):
 def test_the_studys_own_networks_are_pruned_as_in_chapter_3():
     levels, pairs = [0.0, 0.5, 0.9], [(4, 9)]
     rows = other_questions.studys_own(levels, [4, 6], [0, 42], pairs, dataset="digits")
-    own = magnitude.published(levels, seeds=[0, 42], pairs=pairs, widths=[4, 6], dataset="digits").query(
+    own = pruned_study.published(levels, seeds=[0, 42], pairs=pairs, widths=[4, 6], dataset="digits").query(
         "kind == 'true'"
     )
     keys = ["width", "seed", "level"]

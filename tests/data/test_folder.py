@@ -17,11 +17,11 @@ from PIL import Image
 from torch import Tensor
 
 from lowcap import tasks
-from lowcap.chapters.capacity import experiments as capacity
 from lowcap.data import folder, mnist_files
 from lowcap.data.vision import torchvision
 from lowcap.errors import DataError, UserError
 from lowcap.notebook import parameters
+from lowcap.pairs import pairs_in_order
 from lowcap.tasks import load_task
 
 
@@ -297,9 +297,9 @@ def test_a_class_that_is_not_there_is_refused_with_those_that_are(made: Path) ->
 
 
 def test_pairs_are_those_of_the_classes_that_are_there(made: Path) -> None:
-    assert capacity.pairs_in_order(45, spelt(made / "three")) == [(0, 1), (0, 2), (1, 2)]
-    assert capacity.pairs_in_order(45, spelt(made / "split")) == [(0, 1)]
-    assert len(capacity.pairs_in_order(45, "digits")) == 45
+    assert pairs_in_order(45, spelt(made / "three")) == [(0, 1), (0, 2), (1, 2)]
+    assert pairs_in_order(45, spelt(made / "split")) == [(0, 1)]
+    assert len(pairs_in_order(45, "digits")) == 45
 
 
 def test_classes_of_the_relatives_of_mnist_have_their_names(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -23,13 +23,13 @@ from toybook import REAL
 from lowcap import pruning
 from lowcap.book.pages import assets
 from lowcap.book.pages.ledger_page import ledger_table
+from lowcap.chapters.geometry import tsne
 from lowcap.chapters.geometry.measures import Images, procrustes
-from lowcap.chapters.geometry.tsne import maps
 from lowcap.chapters.robustness.corruption import corrupt
 from lowcap.chapters.robustness.experiments import occlusion_map
 from lowcap.evaluation import evaluate, f1_score
 from lowcap.explorables import blob as pagedata
-from lowcap.explorables import elements
+from lowcap.explorables import elements, maps, noise
 from lowcap.explorables.blob import Blob
 from lowcap.population import Population
 from lowcap.recipe import CONVERGED, PUBLISHED
@@ -81,12 +81,12 @@ def shown():
         elements.draw_digit(nets, task, front=True)
         tune = CONVERGED.but(epochs=2)
         elements.prune_yourself(nets.select([3]), task, tune, levels=LEVELS, tuned=TUNED)
-        elements.corrupt_it(nets, task, 0.3, 7)
+        noise.corrupt_it(nets, task, 0.3, 7)
         conditions = {"dense": nets, "half": pruning.prune(nets, 0.5), "most": pruning.prune(nets, 0.95), "other": nets}
         images = Images.of(task, 1, 60)
-        found = maps(conditions, images, 3, perplexity=10, max_iter=250)
+        found = tsne.maps(conditions, images, 3, perplexity=10, max_iter=250)
         paths = {"pruned": ["dense", "half", "most"], "another": ["dense", "other"]}
-        elements.morph_map(found, images, task, paths, k=5)
+        maps.morph_map(found, images, task, paths, k=5)
     finally:
         elements.display = kept
     return Shown(html, about, task, nets, found)

@@ -258,7 +258,7 @@ def test_runs_with_other_parameters_or_data_are_not_held_to_the_books_verdicts()
 
 
 def test_the_ledger_has_a_row_for_each_judged_claim() -> None:
-    rows = claims.ledger_table(run_of_x(verdict="holds") + run_of_x(verdict="does not hold", dataset="digits"))
+    rows = ledger_page.ledger_table(run_of_x(verdict="holds") + run_of_x(verdict="does not hold", dataset="digits"))
     found = [line for line in rows.splitlines() if line.startswith("| ")][1:]
     assert [line.split("</details> | ")[1] for line in found] == [
         "Fig. 1 \\| 2 | ✓ holds | {numref}`fig-x` |",

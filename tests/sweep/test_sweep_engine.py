@@ -19,9 +19,10 @@ from sweeptoys import computed, toys
 
 from lowcap.errors import BuildError, UserError
 from lowcap.sweep import command, pools
-from lowcap.sweep.engine import run, work
+from lowcap.sweep.engine import run
 from lowcap.sweep.origin import origin
 from lowcap.sweep.pools import Dask, Here, Loky
+from lowcap.sweep.work import work
 
 REAL = ["pair=4-9,3-8", "split=0:1", "width=1,3", "seed=0:2", "epochs=2", "dataset=digits"]
 
@@ -91,7 +92,7 @@ def test_a_scheduler_that_goes_away_is_said(tmp_path):
 
 
 def test_a_worker_unlike_the_others_is_refused(tmp_path):
-    old = origin(())
+    old = origin((), "toy")
     old["versions"]["torch"] = "1.0"
     with pytest.raises(BuildError, match=r"worker .* is not like the others: torch is .* instead of 1.0; make it so"):
         work(toys([1], tmp_path / "ran").jobs[0], old)

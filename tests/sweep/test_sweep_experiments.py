@@ -11,9 +11,9 @@ from lowcap.errors import UserError
 from lowcap.evaluation import evaluate
 from lowcap.parallel import on_cores, one_thread_each
 from lowcap.recipe import CONVERGED
-from lowcap.sweep import experiments
+from lowcap.sweep import shards
 from lowcap.sweep.command import planned
-from lowcap.sweep.engine import as_parquet, work
+from lowcap.sweep.work import as_parquet, work
 from lowcap.tasks import load_task
 from lowcap.training import trained
 
@@ -48,7 +48,7 @@ def test_capacity_is_training_and_evaluation(task, population):
 
 
 def test_every_combination_has_its_rows(monkeypatch):
-    monkeypatch.setattr(experiments, "UNITS", 5)  # a shard per seed
+    monkeypatch.setattr(shards, "UNITS", 5)  # a shard per seed
     rows = rows_of("capacity", "pair=4-9,0-1", "split=0,7", "recipe=published,adam", "epochs=1,2", "seed=0:2")
     keys = ["pair", "split", "recipe", "epochs", "width", "seed"]
     assert len(rows) == len(rows[keys].drop_duplicates()) == 2 * 2 * 2 * 2 * 2 * 3
@@ -106,7 +106,7 @@ def test_descent_takes_few_images_and_wrong_labels():
     assert rows["epochs"].unique().tolist() == [3]
 
 
-@pytest.mark.parametrize("name", experiments.EXPERIMENTS)
+@pytest.mark.parametrize("name", shards.NAMES)
 def test_rows_are_tidy_and_the_same_each_time(name):
     small = {
         "tickets": ["round=1"],

@@ -8,10 +8,9 @@ from hypothesis import strategies as st
 
 from lowcap.classes import ALL_PAIRS
 from lowcap.errors import UserError
-from lowcap.sweep import experiments
 from lowcap.sweep.command import MOST_SHARDS, planned
-from lowcap.sweep.experiments import EXPERIMENTS, UNITS, axes, blocks, shards
 from lowcap.sweep.grid import MOST_VALUES, names, numbers, own_or, parse, split, whole
+from lowcap.sweep.shards import NAMES, UNITS, axes, blocks, check, shards
 from lowcap.values import STUDY_PAIRS as PAIRS
 
 
@@ -166,7 +165,7 @@ def test_a_range_is_that_of_python_with_its_end(first, length, step):
 
 
 def test_every_default_is_a_value_of_its_axis():
-    for name in EXPERIMENTS:
+    for name in NAMES:
         grid = parse([], axes(name))
-        experiments.check(name, grid)
+        check(name, grid)
         assert all(grid.values())

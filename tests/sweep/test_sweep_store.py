@@ -15,9 +15,10 @@ from toydisk import files_of_at_most
 
 from lowcap.errors import BuildError, UserError
 from lowcap.sweep import store
-from lowcap.sweep.engine import run, work
+from lowcap.sweep.engine import run
 from lowcap.sweep.origin import origin
 from lowcap.sweep.pools import Here
+from lowcap.sweep.work import work
 
 
 def go(plan, out):
@@ -60,7 +61,7 @@ def test_the_manifest_says_what_was_done_and_durations_stay_out_of_the_rows(out,
     manifest = json.loads((out / "manifest.json").read_text())
     assert (manifest["experiment"], manifest["grid"], manifest["rows"]) == ("toy", {"n": [5, 6]}, 6)
     assert manifest["complete"] is True
-    assert manifest["origin"] == origin(())
+    assert manifest["origin"] == origin((), "toy")
     assert {"python", "numpy", "torch", "pyarrow"} <= manifest["origin"]["versions"].keys()
     assert [(s["key"], s["shard"], s["rows"]) for s in manifest["shards"]] == [
         (plan.key(job), job.label(), 3) for job in plan.jobs
@@ -177,7 +178,7 @@ def test_shards_that_only_the_smaller_grid_had_go_at_the_end(out, tmp_path):
     ],
 )
 def test_a_sweep_does_not_go_on_with_other_code_versions_or_data(out, tmp_path, change, told):
-    old, new = origin(()), origin(())
+    old, new = origin((), "toy"), origin((), "toy")
     old["data"]["mnist"] = {"n": 1}
     change(new)
     with store.Store.open(out, toys([1], tmp_path / "ran", source=old)):

@@ -15,11 +15,10 @@ import pandas as pd
 import torch
 
 from lowcap import pruning, statistics, training
-from lowcap.chapters.capacity import experiments as capacity
 from lowcap.chapters.held_up.multiverse import Question
-from lowcap.chapters.magnitude import experiments as magnitude
 from lowcap.chapters.replay import experiments as replay
-from lowcap.evaluation import evaluate, f1_score
+from lowcap.evaluation import evaluate, f1_score, smallest_width
+from lowcap.pairs import linear_error
 from lowcap.recipe import Recipe
 from lowcap.tasks import load_task
 
@@ -69,12 +68,12 @@ def difficulties(pairs: Iterable[tuple[int, int]], *, dataset: str = "auto") -> 
         task = load_task(pair, dataset=dataset)
         means = torch.stack([task.x_train[task.y_train == k].mean(0) for k in (0, 1)])
         nearest = torch.cdist(task.x_val, means).argmin(1) != task.y_val
-        rows[task.name] = {"linear": capacity.linear_error(task), "nearest": float(nearest.double().mean())}
+        rows[task.name] = {"linear": linear_error(task), "nearest": float(nearest.double().mean())}
     return pd.DataFrame(rows).T
 
 
 def correlation(hard: pd.Series, needed: pd.Series, over: str) -> pd.Series:
-    """`capacity.rank_correlation` of two values per pair, with its interval over `pairs` or over `digits`.
+    """`statistics.rank_correlation` of two values per pair, with its interval over `pairs` or over `digits`.
 
     Pairs that share a digit are not independent. Over digits the interval is the estimate and 1.96 standard errors of
     the jackknife that leaves out one digit at a time with all its pairs (Lin et al. 2020, who show it to be cautious).
@@ -125,7 +124,7 @@ def minimum_width(rows: Mapping[str, pd.DataFrame], *, threshold: float, dataset
 
 def _first(scores: pd.Series, threshold: float, stays: bool) -> float:
     if stays:
-        return capacity.smallest_width(scores, lambda f1: f1 > threshold)
+        return smallest_width(scores, lambda f1: f1 > threshold)
     above = scores.index[scores > threshold]
     return float(above.min()) if len(above) else float("nan")
 
@@ -143,7 +142,7 @@ def capacity_difficulty(
             "tolerance": lambda f1: f1 >= f1.iloc[-1] - value,
             "times the error": lambda f1: 1 - f1 <= value * (1 - f1.iloc[-1]),
         }
-        needed = pd.Series({pair: capacity.smallest_width(f1, bars[rule]) for pair, f1 in table.iterrows()})
+        needed = pd.Series({pair: smallest_width(f1, bars[rule]) for pair, f1 in table.iterrows()})
         return bool(correlation(hard[measure], needed, over)["low"] > 0)
 
     def judged(option: Mapping[str, Any]) -> tuple[bool, bool]:
@@ -180,7 +179,7 @@ def simple_tasks(
     def below(optimiser: str, size: int, layers: str, average: str, over: str, bar: str, value: float) -> bool:
         mine = rows[optimiser]
         mine = mine[(mine["width"] == size) & (mine["layers"] == layers) & mine["level"].isin(LEVELS)]
-        found = magnitude.largest_sparsity(mine, by=["pair", "width", "seed"], **{bar: value}).groupby("pair")
+        found = pruning.largest_sparsity(mine, by=["pair", "width", "seed"], **{bar: value}).groupby("pair")
         return bool(correlation(hard["linear"], found.agg(average), over)["high"] < 0)
 
     def judged(option: Mapping[str, Any]) -> tuple[bool, bool]:

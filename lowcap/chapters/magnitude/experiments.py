@@ -1,66 +1,17 @@
-"""Magnitude pruning, as chapter 3 looks at it: the study's networks again, then networks trained to the end."""
+"""Magnitude pruning, as chapter 3 looks at it: ways to prune networks that were trained to the end."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-import numpy as np
 import pandas as pd
-import torch
 
 from lowcap import pruning
-from lowcap.chapters.replay import experiments as replay
-from lowcap.classes import name_of
-from lowcap.errors import UserError
-from lowcap.evaluation import dead_units, f1_score
 from lowcap.population import Population
 from lowcap.recipe import Recipe
 from lowcap.tasks import Task, load_task
 from lowcap.training import start, train, trained
-
-KINDS = {"as run": True, "true": False}
-
-
-def published(
-    levels: Iterable[float],
-    *,
-    seeds: Sequence[int] = replay.SEEDS,
-    pairs: replay.Pairs = replay.PAIRS,
-    widths: Sequence[int] = (24,),
-    dataset: str = "auto",
-) -> pd.DataFrame:
-    """The study's own networks, replayed and pruned in both layers to each level in [0, 1].
-
-    Returns:
-        A row per network, level and kind: `pair, width, seed, level, kind, f1` on the study's held-out images, and
-        `sparsity`, `connected`: see `pruning.measure`; `dead` counts hidden units that never fire. The kind is `as run`
-        (the level divided by 100 once more, as in the study's code) or `true`.
-    """
-    levels = list(levels)
-
-    def look(population: Population, data: replay.Split) -> pd.DataFrame:
-        frames = []
-        for kind, as_run in KINDS.items():
-            for level in levels:
-                small = replay.pruned(population, level, as_run=as_run)
-                with torch.no_grad():
-                    hidden = small.hidden(data.x_test)
-                    f1 = f1_score(small.read_out(hidden) >= 0, data.y_test)  # as the study counts a half
-                rows = small.members.join(pruning.measure(small)).assign(level=level, kind=kind, f1=f1.numpy())
-                frames.append(rows.assign(dead=dead_units(small, hidden)))
-        return pd.concat(frames).assign(pair=name_of(data.pair))
-
-    return pd.concat(replay.each(look, seeds=seeds, pairs=pairs, widths=widths, dataset=dataset), ignore_index=True)
-
-
-def against_reference(rows: pd.DataFrame) -> tuple[int, int]:
-    """How many scores of `published` can be compared with the study's original code, and how many agree to 1e-9."""
-    names = {f"f1_pruned_{kind.replace(' ', '_')}_{q}": (kind, q / 100) for kind in KINDS for q in replay.PERCENTAGES}
-    known = replay.reference().melt(["pair", "width", "seed"], list(names), var_name="column", value_name="reference")
-    known[["kind", "level"]] = pd.DataFrame(known["column"].map(names).tolist(), index=known.index)
-    both = rows.merge(known, on=["pair", "width", "seed", "kind", "level"])
-    return len(both), int(((both["f1"] - both["reference"]).abs() < 1e-9).sum())
 
 
 def fine_tuned(population: Population, task: Task, levels: Iterable[float], recipe: Recipe, **how: Any) -> pd.DataFrame:
@@ -166,40 +117,3 @@ def sweep(
             rows = fine_tuned(dense, task, tune_levels, tune.stretched(task), scope="first")
             frames.append(rows.assign(pair=task.name, method="fine-tuned"))
     return pd.concat(frames, ignore_index=True)
-
-
-def largest_sparsity(
-    rows: pd.DataFrame,
-    *,
-    by: Sequence[str],
-    least: float | None = None,
-    within: float | None = None,
-    factor: float | None = None,
-) -> pd.Series:
-    """The largest level up to which each network, one per combination of the columns `by`, scores well enough.
-
-    Args:
-        rows: a row per network and `level`, with `f1`; level 0 is the dense network.
-        least: the F1 that has to be reached, at this level and at every lower one; or
-        within: how far below its own dense F1 it may stay; or
-        factor: how many times the error 1 - F1 of the dense network it may make.
-
-    Returns:
-        The levels, indexed by `by`; NaN where even the dense network does not reach it.
-
-    Raises:
-        UserError: not exactly one of the three bars, or no level 0.
-    """
-    if [least, within, factor].count(None) != 2:
-        raise UserError(f"give one of `least`, `within` and `factor`; got {least!r}, {within!r}, {factor!r}")
-    if 0 not in set(rows["level"]):
-        raise UserError("the rows must hold level 0, the dense networks, to which the others are compared")
-    f1 = rows.pivot(index=list(by), columns="level", values="f1").sort_index(axis=1)
-    bar = pd.Series(least, f1.index, dtype=float)
-    if within is not None:
-        bar = f1[0.0] - within
-    elif factor is not None:
-        bar = 1 - factor * (1 - f1[0.0])
-    fine = f1.ge(bar, axis=0).cummin(axis=1)
-    last = fine.sum(axis=1) - 1
-    return pd.Series(np.where(last >= 0, f1.columns.to_numpy()[last], np.nan), index=f1.index, name="sparsity")
