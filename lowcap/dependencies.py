@@ -28,6 +28,7 @@ READS = {
     "lowcap.chapters.replay.experiments": ("published", "data/published", ("*.csv",)),
     "lowcap.explorables.elements": ("static", "book/static", ("explorables.css", "explorables/*.js")),
 }
+TEMPLATES = "lowcap.templates"  # whoever imports it fills templates from the folder `templates` beside itself
 CLAIMS = "lowcap.notebook.ledger"  # reads claims.toml
 ALL_CLAIMS = "catalogue"  # the function that hands out the claims of all chapters
 # The one import by a computed name in a kernel: of the parameters of the chapter that runs, and of no other.
@@ -71,6 +72,10 @@ class Dependencies:
             folder = beside(installed, checkout, self.package)
             for path in sorted(path for pattern in patterns for path in folder.glob(pattern)):
                 yield f"{installed}/{path.relative_to(folder).as_posix()}", path
+        for module in self.modules.values():
+            if TEMPLATES in _parsed(module.read_bytes()).imports:
+                for path in sorted(module.parent.glob("templates/*")):
+                    yield path.relative_to(self.package).as_posix(), path
 
 
 def of_modules(*names: str, package: Path = PACKAGE) -> Dependencies:

@@ -14,7 +14,8 @@ from jinja2.ext import Extension
 from jinja2.meta import find_referenced_templates
 from markupsafe import Markup
 
-PACKAGE = Path(__file__).parent
+from lowcap.files import PACKAGE
+
 COMMENT_OR_BREAK = re.compile(r"(?P<comment>{#.*?#})|(?<=[>}])[ \t]*\n\s*(?=[<{])", re.DOTALL)
 
 

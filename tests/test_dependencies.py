@@ -9,7 +9,7 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from lowcap import dependencies
+from lowcap import dependencies, templates
 from lowcap.book import cache
 from lowcap.files import PACKAGE
 from lowcap.notebook import parameters
@@ -101,6 +101,8 @@ AGAIN = [
     ("data/published/replay_seed0.csv", other_number),
     ("book/static/explorables/core.js", comment),
     ("book/static/explorables.css", comment),
+    ("lowcap/notebook/templates/claim_box.html", comment),
+    ("lowcap/explorables/templates/controls.html", comment),
     ("lowcap/claims.toml", claim_of("03-magnitude")),
 ]
 NOT_AGAIN = [
@@ -117,6 +119,8 @@ NOT_AGAIN = [
     ("lowcap/chapters/held_up/multiverse.py", more),
     ("book/02-capacity.ipynb", comment),
     ("book/static/reading.js", comment),
+    ("lowcap/book/pages/templates/paper.html", comment),
+    ("lowcap/chapters/held_up/templates/choices.html", comment),
     ("lowcap/claims.toml", claim_of("02-capacity")),
     ("lowcap/claims.toml", comment),
     ("lowcap/training.py", comment),
@@ -272,11 +276,12 @@ def test_modules_import_by_computed_names_only_where_it_is_followed() -> None:
 
 
 def test_every_module_that_reads_files_of_the_package_says_so() -> None:
-    reading = mentions("beside", "joinpath", "read_text", "read_bytes", "read_csv", "__file__")
+    reading = mentions("PACKAGE", "joinpath", "read_text", "read_bytes", "read_csv", "__file__")
     above = ("lowcap.book", "lowcap.sweep", "lowcap.cli")  # no chapter follows from these
     others = {
         "lowcap.dependencies",
         "lowcap.files",  # finds them for others
+        "lowcap.templates",  # fills those beside the modules that import it, which count
         "lowcap.provenance",  # the machine's, for the record
         "lowcap.data.folder",  # images, whose identity is part of the key
         "lowcap.data.mnist_files",
@@ -284,6 +289,16 @@ def test_every_module_that_reads_files_of_the_package_says_so() -> None:
     known = {*dependencies.READS, dependencies.CLAIMS, *others}
     assert {module for module in reading if not module.startswith(above)} - known == set()
     assert {*dependencies.READS, dependencies.CLAIMS} <= reading
+
+
+def test_a_template_takes_nothing_from_another_folder_and_so_counts_where_it_is_filled() -> None:
+    found = sorted(PACKAGE.rglob("templates/*"))
+    assert found
+    for template in found:
+        taken = templates.files(template.relative_to(PACKAGE).as_posix())
+        assert {path.parent for path in taken} == {template.parent}
+    filling = {MODULES[name].parent / "templates" for name in mentions("render")}
+    assert {template.parent for template in found} == filling - {PACKAGE / "templates"}
 
 
 @pytest.mark.parametrize("module", dependencies.READS)

@@ -8,11 +8,10 @@ from itertools import product
 from lowcap.errors import UserError
 from lowcap.sweep.experiments.block import RECIPES, Shard, find
 from lowcap.sweep.grid import Axis, Grid, classes, names, own_or, suggestion, whole
-from lowcap.tasks import DATASETS
+from lowcap.values import DATASETS, LARGEST_SEED
 
 NAMES = ("capacity", "pruning", "robustness", "tracing", "tickets", "descent")
 UNITS = 2048  # hidden units of a shard's networks, or one seed: some ten seconds of training
-LARGEST_SEED = 2**32 - 1
 OUTER = ("dataset", "pair", "split", "recipe", "epochs")  # axes of which a shard has one value each
 
 
