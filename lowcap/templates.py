@@ -1,7 +1,7 @@
 """HTML from Jinja2 templates, which lie in a folder `templates` beside the module that fills them.
 
 A name is the path within this package, written out in full: `render("notebook/templates/claim_box.html", ...)`.
-Values come out as text, whatever is in them; only `Markup` is taken for HTML.
+Values come out as text, whatever is in them; a template marks those that are HTML already as `safe`.
 """
 
 import re
@@ -12,7 +12,6 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from jinja2.ext import Extension
 from jinja2.meta import find_referenced_templates
-from markupsafe import Markup
 
 from lowcap.files import PACKAGE
 
@@ -47,14 +46,14 @@ def environment() -> Environment:
     return made
 
 
-def render(name: str, /, **values: Any) -> Markup:
+def render(name: str, /, **values: Any) -> str:
     """The template `name` filled with `values`.
 
     Raises:
         jinja2.TemplateNotFound: there is no such file in the package.
         jinja2.UndefinedError: the template uses a value that was not given.
     """
-    return Markup(environment().get_template(name).render(values))
+    return environment().get_template(name).render(values)
 
 
 def files(name: str) -> list[Path]:

@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 from bs4 import BeautifulSoup
 from jinja2 import TemplateSyntaxError, UndefinedError
-from markupsafe import Markup
 
 from lowcap import templates
 from lowcap.explorables.blob import Blob
@@ -38,14 +37,14 @@ def values(text):
     }
     return {
         "book/pages/templates/ledger_sentence.html": claim | {"chapter": text, "numbers": {text: text}},
-        "book/pages/templates/ledger_start.html": {"data": {text: text}, "form": Markup("<form></form>")},
+        "book/pages/templates/ledger_start.html": {"data": {text: text}, "form": "<form></form>"},
         "book/pages/templates/paper.html": {
             "about": {"title": text, "author": text, "day": text, "note": "<i>HTML</i>"},
             "sheets": [text],
-            "headers": text,
+            "headers": "p {}",
             "contents_id": text,
             "contents": [line | {"number": text, "sections": [line]}],
-            "documents": [Markup("<section></section>")],
+            "documents": ["<section></section>"],
         },
         "chapters/held_up/templates/choices.html": {"choices": {text: {text: 1, text + "2": 2}}},
         "explorables/templates/corrupt.html": {
@@ -54,8 +53,8 @@ def values(text):
         },
         "explorables/templates/draw.html": {"pair": [text, text], "widths": [1, 2]},
         "explorables/templates/element.html": {
-            "element": "draw-digit", "data": {"fallback": text, text: text}, "form": Markup("<form></form>"),
-            "table": Markup("<table></table>"), "blobs": [Blob(text, text, {})], "style": "", "code": "",
+            "element": "draw-digit", "data": {"fallback": text, text: text}, "form": "<form></form>",
+            "table": "<table></table>", "blobs": [Blob(text, text, {})], "style": "", "code": "",
         },
         "explorables/templates/ledger.html": {"sources": [text], "verdicts": [text]},
         "explorables/templates/morph.html": {
@@ -84,6 +83,11 @@ def values(text):
     }  # fmt: skip
 
 
+TAKEN_FOR_HTML = {
+    "book/pages/templates/ledger_start.html": {"form"},
+    "book/pages/templates/paper.html": {"about.note", "document", "headers"},  # from pages that are made already
+    "explorables/templates/element.html": {"code", "form", "style", "table"},  # our own, and what pandas has escaped
+}
 NAMES = sorted(values(HARMLESS))
 
 
@@ -133,9 +137,15 @@ def test_json_stands_in_scripts_and_in_single_quotes_and_nothing_runs_that_stand
     assert not re.search(r"\son\w+\s*=", ALL[name])
 
 
+def test_only_html_of_our_own_making_is_taken_for_html():
+    marked = {name: set(re.findall(r"([\w.]+)\s*\|\s*safe\b", text)) for name, text in ALL.items()}
+    assert {name: values for name, values in marked.items() if values} == TAKEN_FOR_HTML
+    assert not [name for name, text in ALL.items() if re.search(r"{%-?\s*autoescape", text)]
+
+
 def test_json_keeps_its_order_and_its_letters():
     data = {"b": "–", "a": [1, True, None]}
-    made = templates.render("book/pages/templates/ledger_start.html", data=data, form=Markup())
+    made = templates.render("book/pages/templates/ledger_start.html", data=data, form="")
     assert '>{"b":"–","a":[1,true,null]}</script>' in made
 
 

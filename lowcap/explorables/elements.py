@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from markupsafe import Markup
 from torch import Tensor
 
 from lowcap import pruning
@@ -40,7 +39,7 @@ SHADES = 3  # training digits travel in four shades of grey: 0 to 3
 def show(
     element: str,
     data: Mapping[str, Any],
-    form: Markup,
+    form: str,
     blobs: Iterable[Blob],
     fallback: pd.DataFrame,
     *,
@@ -55,10 +54,10 @@ def show(
         element=element,
         data=data,
         form=form,
-        table=Markup(fallback.to_html(border=0, classes="dataframe")),
+        table=fallback.to_html(border=0, classes="dataframe"),
         blobs=blobs,
-        style=Markup((CODE.parent / STYLE).read_text("utf-8")),
-        code=Markup("\n".join((CODE / name).read_text("utf-8") for name in FILES)),
+        style=(CODE.parent / STYLE).read_text("utf-8"),
+        code="\n".join((CODE / name).read_text("utf-8") for name in FILES),
     )
     text = f"{data['fallback']}\n{fallback.to_string()}"
     display({"text/html": html, "text/plain": text}, {"lowcap": {"explorable": element, "front": front}})

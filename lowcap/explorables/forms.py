@@ -8,8 +8,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from markupsafe import Markup
-
 from lowcap.explorables.charts import SCORE, SHARES, Axis, Chart, Curve, Points, percent
 from lowcap.templates import render
 
@@ -27,7 +25,7 @@ STEPS = (100, 200, 500, 1000, 2000, 5000)
 JUMPS = {"none": 0, "0.95 %": AS_RUN, "50 %": 0.5, "90 %": 0.9, "95 %": 0.95, "99 %": 0.99}
 
 
-def train(widths: Sequence[int], n: int, published: Mapping[str, Any]) -> Markup:
+def train(widths: Sequence[int], n: int, published: Mapping[str, Any]) -> str:
     """Settings, numbers, two curves beside those of the published protocol, and what the neurons look for."""
     x = Axis(1, STEPS[-1], {v: f"{v:,}" for v in (1, 10, 100, 1000, 5000)}, "steps", logarithmic=True)
     axes = {"f1": SCORE, "loss": Axis(0, 0.8, {v: f"{v:g}" for v in (0, 0.2, 0.4, 0.6, 0.8)})}
@@ -52,7 +50,7 @@ def train(widths: Sequence[int], n: int, published: Mapping[str, Any]) -> Markup
     )
 
 
-def prune(curves: Mapping[str, Points], largest: float, most: int) -> Markup:
+def prune(curves: Mapping[str, Points], largest: float, most: int) -> str:
     """A slider over sparsity, the methods, what is left of the neurons, and of the sizes of the weights.
 
     `largest` is the size of the largest weight, `most` the count of the fullest bin of their histogram.
@@ -75,12 +73,12 @@ def prune(curves: Mapping[str, Points], largest: float, most: int) -> Markup:
     )
 
 
-def draw(pair: Sequence[int], widths: Sequence[int]) -> Markup:
+def draw(pair: Sequence[int], widths: Sequence[int]) -> str:
     """A pad to draw on, an answer of each network, and what the chosen one's answer is made of."""
     return render("explorables/templates/draw.html", pair=pair, widths=widths)
 
 
-def corrupt(data: Mapping[str, Any], noises: Sequence[float], n: int) -> Markup:
+def corrupt(data: Mapping[str, Any], noises: Sequence[float], n: int) -> str:
     """A digit with a patch to drag, the answers and scores of all widths, and what the run found at some severities.
 
     `data` is that of `elements.corrupt_it`: its `curves` are a curve per width for "clipped" and "unclipped" noise,
@@ -110,7 +108,7 @@ def _errors(data: Mapping[str, Any], kind: str, when: str = "") -> list[Curve]:
     return [Curve(points, f"x-s{i}", when) for i, points in enumerate(errors)]
 
 
-def morph(pair: Sequence[int], paths: Mapping[str, Sequence[int]], n: int, k: int, height: float) -> Markup:
+def morph(pair: Sequence[int], paths: Mapping[str, Sequence[int]], n: int, k: int, height: float) -> str:
     """A map with a slider from one condition to another, and the chosen digit with its neighbours."""
     steps = 30 * (max(map(len, paths.values())) - 1)
     return render(
@@ -124,6 +122,6 @@ def morph(pair: Sequence[int], paths: Mapping[str, Sequence[int]], n: int, k: in
     )
 
 
-def ledger(sources: Sequence[str], verdicts: Sequence[str]) -> Markup:
+def ledger(sources: Sequence[str], verdicts: Sequence[str]) -> str:
     """A search and two filters for the table of claims."""
     return render("explorables/templates/ledger.html", sources=sources, verdicts=verdicts)

@@ -62,8 +62,7 @@ def show(data: Mapping[str, str], metadata: Mapping[str, Any] | None = None) -> 
     if _notebook() is not None:
         from IPython.display import display
 
-        texts = {kind: str(text) for kind, text in data.items()}  # plain, whatever a kernel sends them with
-        display(texts, metadata=dict(metadata or {}), raw=True)
+        display(dict(data), metadata=dict(metadata or {}), raw=True)
 
 
 def after_each_cell(work: Callable[..., None]) -> None:

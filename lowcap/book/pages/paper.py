@@ -9,7 +9,6 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from bs4 import BeautifulSoup, Tag
-from markupsafe import Markup
 
 from lowcap.templates import render
 
@@ -44,7 +43,7 @@ def compose(site: Path, documents: Sequence[str], about: About, numbers: Mapping
         "book/pages/templates/paper.html",
         about=about,
         sheets=SHEETS,
-        headers=Markup("".join(_header(part, about.title) for part in parts)),
+        headers="".join(_header(part, about.title) for part in parts),
         contents_id=CONTENTS,
         contents=[line for part in parts for line in _contents(part, numbers or {})],
         documents=parts,
