@@ -47,7 +47,7 @@ def run(
     with hold(out.resolve(), "--out"):
         put_back(out.resolve() / "html")
         work, dataset = out.resolve() / "stage", tasks.resolve(model["dataset"])
-        parameters.check_classes(checked, dataset)
+        parameters.check_classes_exist(checked, dataset)
         stage.prepare(book, work)
         with steps.step(f"execute {chapter}"), closing(Progress(chapter)) as progress:
             done = execute(book.chapters[chapter], work / "book", altered, dataset, limit, progress)
