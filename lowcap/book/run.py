@@ -48,7 +48,7 @@ def run(
     with hold(out.resolve(), "--out"):
         put_back(out.resolve() / "html")
         work, dataset = out.resolve() / "stage", tasks.resolve(model["dataset"])
-        parameters.check_classes(checked, dataset)
+        parameters.check_classes_exist(checked, dataset)
         stage.prepare(book, work)
         describe = f"{chapter}: cell {{}} of {{}}, {{:.0f}} s".format
         with steps.step(f"execute {chapter}"), closing(Progress(describe, transient=True)) as progress:

@@ -33,7 +33,7 @@ TEST_SHARE = 0.25
 
 
 @dataclass(frozen=True)
-class Images:
+class OwnImages:
     """What a folder holds: flat images `(N, 784)` as bytes with labels, the names of the classes, and checksums."""
 
     arrays: dict[str, np.ndarray]
@@ -54,7 +54,7 @@ def place(dataset: str) -> Path:
     return Path(os.path.normpath(os.path.join(start, os.path.expanduser(dataset.removeprefix(PREFIX)))))
 
 
-def read(dataset: str) -> Images:
+def read(dataset: str) -> OwnImages:
     """All images of `folder:PATH`, read once per process.
 
     Raises:
@@ -76,7 +76,7 @@ def read(dataset: str) -> Images:
 
 
 @lru_cache(maxsize=1)
-def _read(path: Path) -> Images:
+def _read(path: Path) -> OwnImages:
     parts = {part: path / part for part in LEAST}
     if all(_classes(folder) for folder in parts.values()):
         x, y, names, sums = _part(parts["train"], LEAST["train"])
@@ -88,11 +88,11 @@ def _read(path: Path) -> Images:
             )
         arrays = {"x_train": x, "y_train": y, "x_test": x_test, "y_test": y_test}
         sums = {f"train/{k}": v for k, v in sums.items()} | {f"test/{k}": v for k, v in sums_test.items()}
-        return Images(arrays, names, sums, "a folder of images, with train and test")
+        return OwnImages(arrays, names, sums, "a folder of images, with train and test")
     x, y, names, sums = _part(path, sum(LEAST.values()))
     train, test = train_test_split(np.arange(len(y)), test_size=TEST_SHARE, stratify=y, random_state=0)
     arrays = {"x_train": x[train], "y_train": y[train], "x_test": x[test], "y_test": y[test]}
-    return Images(arrays, names, sums, "a folder of images, a quarter of them held out for the test")
+    return OwnImages(arrays, names, sums, "a folder of images, a quarter of them held out for the test")
 
 
 class _Listed(torchvision.datasets.ImageFolder):

@@ -22,7 +22,7 @@ GLUE = "application/papermill.record/"  # the prefix under which myst-nb looks f
 
 
 @dataclass
-class Run:
+class ChapterRecord:
     """The chapter that is running: what was changed in its parameters, its data, and the numbers so far."""
 
     chapter: str = ""
@@ -37,14 +37,14 @@ class Run:
         return bool(self.chapter) and not self.changed and self.dataset == "mnist"
 
 
-_run = Run()
+_run = ChapterRecord()
 
 
 def begin(chapter: str, changed: Sequence[str] = (), dataset: str = "auto") -> None:
     """Start the record of `chapter` and forget any earlier one; `changed` names the parameters that are not the
     book's own. `lowcap.notebook.parameters.check` calls this; a chapter need not."""
     global _run
-    _run = Run(chapter, list(changed), _resolve(dataset))
+    _run = ChapterRecord(chapter, list(changed), _resolve(dataset))
     details = {"chapter": chapter, "changed": _run.changed, "dataset": _run.dataset, "own": _run.own}
     _glue("lowcap.run", chapter, {"run": details})
     after_each_cell(_tell)

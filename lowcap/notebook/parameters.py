@@ -27,7 +27,7 @@ __all__ = [
     "changed",
     "chapters",
     "check",
-    "check_classes",
+    "check_classes_exist",
     "fast",
     "parse_assignments",
     "schema",
@@ -39,7 +39,7 @@ ADVICE = (
     "Numbers, figures, tables and verdicts below are those of this run. The words between them, and the descriptions "
     "of figures, were written for the book's own run: where they say more than the numbers do, believe the numbers."
 )
-INJECTED = "# Parameters"  # the first line of the cell that papermill injects
+INJECTED_FIRST_LINE = "# Parameters"  # the first line of the cell that papermill injects
 
 
 def validate(chapter: str, raw: Mapping[str, Any]) -> Parameters:
@@ -78,13 +78,13 @@ def check(chapter: str, namespace: Mapping[str, Any]) -> Parameters:
     model = validate(chapter, {name: namespace.get(name) for name in names})
     changes = changed(model)
     claims.begin(chapter, [name for name in changes if name != "dataset"], namespace["dataset"])
-    check_classes(model, claims.dataset())
+    check_classes_exist(model, claims.dataset())
     show({"text/html": parameter_table.as_html(chapter), "text/plain": parameter_table.as_text(chapter)})
     _show_changes(changes, claims.dataset())
     return model
 
 
-def check_classes(model: Parameters, dataset: str) -> None:
+def check_classes_exist(model: Parameters, dataset: str) -> None:
     """Raises UserError, one line per parameter, when the resolved `dataset` lacks a class that a parameter asks for."""
     from lowcap import tasks  # here, so that a wrong value is refused without torch
 
@@ -173,7 +173,7 @@ def _coerce_text(text: str, field: FieldInfo) -> Any:
 
 def _injected(history: Iterable[str]) -> list[str]:
     """The names that papermill's injected cells assign, in order; `history` holds the source of every cell run."""
-    cells = [source for source in history if source.lstrip().startswith(INJECTED)]
+    cells = [source for source in history if source.lstrip().startswith(INJECTED_FIRST_LINE)]
     nodes = [node for source in cells for node in ast.walk(_parsed(source)) if isinstance(node, ast.Name)]
     return list(dict.fromkeys(node.id for node in nodes if isinstance(node.ctx, ast.Store)))
 

@@ -79,7 +79,7 @@ def test_a_chapter_runs(chapter: str, case: str, data: Path, tmp_path: Path, mon
         monkeypatch.setenv("LOWCAP_DATA", str(data))
     given = settings(chapter, case) | {"dataset": dataset}
     model = parameters.validate(chapter, given)
-    parameters.check_classes(model, tasks.resolve(dataset))
+    parameters.check_classes_exist(model, tasks.resolve(dataset))
     done = execute(REAL / "book" / f"{chapter}.ipynb", tmp_path, model.model_dump(mode="json"), dataset)
     gate.check_executed(chapter, done.notebook, injected=True)
     assert not list(empty_tables(done.notebook))

@@ -63,7 +63,7 @@ def gaussian(n: int = 60, d: int = 30) -> Task:
 
 
 def test_the_peak_sits_where_features_equal_samples() -> None:
-    rows = random_features.feature_curve(gaussian(), random_features.around(60, 8), range(5), n=60, noises=[0.1])
+    rows = random_features.feature_curve(gaussian(), random_features.sizes_around(60, 8), range(5), n=60, noises=[0.1])
     marks = descent.landmarks(rows, y="test_loss")
     assert marks["at_peak"] == descent.threshold(rows, by="train_loss", at_most=1e-6) == 60
     assert marks["peak"] > 5 * max(marks["minimum"], marks["last"])
@@ -226,7 +226,7 @@ def test_bad_input_is_one_clear_line(pair, call, told) -> None:
 
 
 def test_random_features_on_mnist_peak_at_the_threshold(mnist) -> None:
-    task, widths = load_task((4, 9), dataset=mnist), random_features.around(100)
+    task, widths = load_task((4, 9), dataset=mnist), random_features.sizes_around(100)
     rows = random_features.feature_curve(task, widths, range(4), n=100, noises=[0.0, 0.2])
     for _, group in rows.groupby("noise"):
         marks = descent.landmarks(group)

@@ -78,7 +78,7 @@ def test_compacted_is_smaller_and_equal_to_masked(make, layer) -> None:
     n_units = wiring.find(model, layer).n_units
     keep = torch.arange(n_units) % 3 != 1
     before = {k: v.clone() for k, v in model.state_dict().items()}
-    small, masked = surgery.compact(model, keep, layer), surgery.masked(model, keep, layer)
+    small, masked = surgery.compact(model, keep, layer), surgery.silenced(model, keep, layer)
     assert torch.allclose(small(x), masked(x), atol=1e-6)
     assert not torch.allclose(small(x), model(x), atol=1e-3)
     assert wiring.find(small, layer).n_units == keep.sum() == len(small.get_submodule(layer).weight)
@@ -92,7 +92,7 @@ def test_masking_silences_what_the_reader_sees() -> None:
     model, x, _ = toy()
     keep = torch.tensor([True, False, True, True, False, True, True])
     by_hand = model[2](model[1](model[0](x)) * keep)
-    assert torch.allclose(surgery.masked(model, keep)(x), by_hand, atol=1e-6)
+    assert torch.allclose(surgery.silenced(model, keep)(x), by_hand, atol=1e-6)
 
 
 @pytest.mark.parametrize("read_out", activations.READ_OUTS)
@@ -229,7 +229,7 @@ def test_bad_input_is_one_clear_error() -> None:
         (lambda: activations.answers(model, found, order, x, read_out="magic"), "`read_out` must be one of plain"),
         (lambda: activations.answers(model, found, order[:3], x), "`order` must name each of the 7 units once"),
         (lambda: surgery.compact(model, torch.zeros(7, dtype=torch.bool)), "at least one of them True"),
-        (lambda: surgery.masked(model, torch.ones(6, dtype=torch.bool)), "one bool per unit, 7"),
+        (lambda: surgery.silenced(model, torch.ones(6, dtype=torch.bool)), "one bool per unit, 7"),
     ):
         with pytest.raises(UserError, match=message):
             call()
@@ -262,7 +262,7 @@ def test_torchvisions_own_modules_are_understood() -> None:
     mlp, x = torchvision.ops.MLP(6, [8, 9, 3], norm_layer=nn.BatchNorm1d).eval(), torch.randn(11, 6)
     assert wiring.hidden_layers(mlp) == ["0", "4"]
     keep = torch.arange(8) > 2
-    assert torch.allclose(surgery.compact(mlp, keep, "0")(x), surgery.masked(mlp, keep, "0")(x), atol=1e-6)
+    assert torch.allclose(surgery.compact(mlp, keep, "0")(x), surgery.silenced(mlp, keep, "0")(x), atol=1e-6)
     found = wiring.hidden_layers(torchvision.models.SqueezeNet(num_classes=3))
     assert "features.3.expand1x1" not in found  # concatenated with another
     assert "features.0" in found  # pooled, then squeezed

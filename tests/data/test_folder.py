@@ -286,14 +286,14 @@ def test_a_class_that_is_not_there_is_refused_with_those_that_are(made: Path) ->
     with pytest.raises(UserError, match=re.escape("has only 0 (apple), 1 (book), 2 (cup)")):
         load_task((0, 7), dataset=dataset)
     with pytest.raises(UserError) as refused:
-        parameters.check_classes(parameters.validate("01-replay", {"pairs": [[0, 1], [4, 9]]}), dataset)
+        parameters.check_classes_exist(parameters.validate("01-replay", {"pairs": [[0, 1], [4, 9]]}), dataset)
     lines = str(refused.value).splitlines()
     assert lines[0].startswith("`pairs` asks for class 4, 9; ")
     assert lines[0].endswith("has only 0 (apple), 1 (book), 2 (cup); such as pairs=[[0, 1]]")
     assert lines[1].startswith("`grid_pair` asks for class 4, 9; ")
     with pytest.raises(UserError, match=r"`digit` asks for class 3; .*; such as digit=0"):
-        parameters.check_classes(parameters.validate("05-tracing", {}), dataset)
-    parameters.check_classes(parameters.validate("02-capacity", {"pair": [0, 2], "pairs": [[1, 2]]}), dataset)
+        parameters.check_classes_exist(parameters.validate("05-tracing", {}), dataset)
+    parameters.check_classes_exist(parameters.validate("02-capacity", {"pair": [0, 2], "pairs": [[1, 2]]}), dataset)
 
 
 def test_pairs_are_those_of_the_classes_that_are_there(made: Path) -> None:

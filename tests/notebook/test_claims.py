@@ -25,7 +25,7 @@ def shown(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[tuple[dict, dict]]]:
     outputs: list[tuple[dict, dict]] = []
     monkeypatch.setattr(claims, "show", lambda data, metadata: outputs.append((data, metadata)))
     monkeypatch.setattr(claims, "_resolve", lambda dataset: dataset)
-    monkeypatch.setattr(claims, "_run", claims.Run())
+    monkeypatch.setattr(claims, "_run", claims.ChapterRecord())
     return outputs
 
 

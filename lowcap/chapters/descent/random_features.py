@@ -143,6 +143,6 @@ def _missed(features: Tensor, weights: Tensor, labels: list[Tensor], k: int) -> 
 STEPS = (0.02, 0.04, 0.08, 0.12, 0.16, 0.2, 0.3, 0.4, 0.6, 0.8, 0.9, 0.95, 1, 1.05, 1.1, 1.2, 1.5, 2, 3, 4, 8)
 
 
-def around(n: int, reach: float = 16) -> list[int]:
+def sizes_around(n: int, reach: float = 16) -> list[int]:
     """Sizes from a fiftieth of `n` to `reach` times `n`, densest at `n` itself, where a peak is expected."""
     return sorted({max(1, round(n * step)) for step in [*STEPS, reach] if step <= reach})

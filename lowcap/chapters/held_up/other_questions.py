@@ -212,7 +212,7 @@ def feature_learning(tasks: Sequence[Task], n: int, noises: Sequence[float], rea
     """Is there a late descent without feature learning? Random features on `n` images and on half as many."""
     rows = pd.concat(
         random_features.feature_curve(
-            task, random_features.around(size, reach), range(n_seeds), n=size, noises=noises
+            task, random_features.sizes_around(size, reach), range(n_seeds), n=size, noises=noises
         ).assign(task=task.name, size=size)
         for task in tasks
         for size in (n, n // 2)

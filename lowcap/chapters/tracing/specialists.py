@@ -11,7 +11,7 @@ from torch import Tensor
 
 from lowcap.chapters.tracing.activations import Trace, answers, kept, quiet_first, scores, search, sizes
 from lowcap.chapters.tracing.subnetworks import Traced
-from lowcap.chapters.tracing.surgery import Opened, masked
+from lowcap.chapters.tracing.surgery import Opened, silenced
 from lowcap.parallel import one_thread_each
 from lowcap.tasks import Task
 
@@ -70,7 +70,7 @@ def specialists(
 def opinions(network: Traced, keeps: Tensor, x: Tensor) -> Tensor:
     """What each class's specialist answers `(C, N, C)`, as log-probabilities of all classes."""
     model, found = network
-    return torch.stack([masked(model, keep, found.layer).eval()(x).log_softmax(1) for keep in keeps])
+    return torch.stack([silenced(model, keep, found.layer).eval()(x).log_softmax(1) for keep in keeps])
 
 
 def judged(opinions: Tensor, keeps: Tensor, y: Tensor) -> pd.DataFrame:

@@ -1,6 +1,6 @@
 """Open an ordinary module at a hidden layer, and take units out of it.
 
-Taking a unit out means that the layer that reads it sees zero in its place; `masked` puts the zeros there, `compact`
+Taking a unit out means that the layer that reads it sees zero in its place; `silenced` puts the zeros there, `compact`
 leaves a smaller module with the same outputs.
 
 Letters for shapes: `N` images, `U` units, `F` inputs of the reader (`U` times the positions that a flattened channel
@@ -80,35 +80,35 @@ class Opened(fx.Interpreter):
         return outputs - self.reader._conv_forward(inputs[:, own], weight[:, own], None)
 
 
-def masked(model: nn.Module, keep: Tensor, layer: str | None = None) -> nn.Module:
+def silenced(model: nn.Module, keep: Tensor, layer: str | None = None) -> nn.Module:
     """A copy in which the units that `keep` `(U,)`, bool, leaves out count for nothing; its size stays the same."""
     hidden, other = find(model, layer), deepcopy(model)
     reader: Any = other.get_submodule(hidden.reader)
-    reader.weight.data[:, ~spread(keep, hidden, reader.weight.shape[1])] = 0
+    reader.weight.data[:, ~_for_values(keep, hidden, reader.weight.shape[1])] = 0
     return other
 
 
 def compact(model: nn.Module, keep: Tensor, layer: str | None = None) -> nn.Module:
-    """A copy from which the units that `keep` `(U,)`, bool, leaves out are gone: smaller, with the outputs of `masked`.
+    """A copy from which the units that `keep` `(U,)`, bool, leaves out are gone, with the outputs of `silenced`.
 
     Raises:
         UserError: as `find`; or `keep` is not one bool per unit with at least one True.
     """
     hidden, other = find(model, layer), deepcopy(model)
     part: Any = other.get_submodule(hidden.layer)
-    _trim(part, spread(keep, hidden, hidden.n_units), ("weight", "bias"), 0)
+    _trim(part, _for_values(keep, hidden, hidden.n_units), ("weight", "bias"), 0)
     setattr(part, "out_features" if isinstance(part, nn.Linear) else "out_channels", len(part.weight))
     for norm in (other.get_submodule(name) for name in hidden.norms):
         part = norm
-        _trim(part, spread(keep, hidden, part.num_features), ("weight", "bias", "running_mean", "running_var"), 0)
+        _trim(part, _for_values(keep, hidden, part.num_features), ("weight", "bias", "running_mean", "running_var"), 0)
         part.num_features = part.num_features * int(keep.sum()) // hidden.n_units
     part = other.get_submodule(hidden.reader)
-    _trim(part, spread(keep, hidden, part.weight.shape[1]), ("weight",), 1)
+    _trim(part, _for_values(keep, hidden, part.weight.shape[1]), ("weight",), 1)
     setattr(part, "in_features" if isinstance(part, nn.Linear) else "in_channels", part.weight.shape[1])
     return other
 
 
-def spread(keep: Tensor, hidden: Hidden, n: int) -> Tensor:
+def _for_values(keep: Tensor, hidden: Hidden, n: int) -> Tensor:
     """`keep`, checked, for the `n` values that belong to the units, unit by unit."""
     if not isinstance(keep, Tensor) or keep.shape != (hidden.n_units,) or keep.dtype != torch.bool or not keep.any():
         shown = f"{keep.dtype}, {tuple(keep.shape)}" if isinstance(keep, Tensor) else repr(keep)
