@@ -33,8 +33,10 @@ def gradient(population: Population, member: int, x: Tensor) -> tuple[Tensor, Te
     with torch.no_grad():
         units = torch.where(population.owner == member)[0]
         w_in, w_out = population.w_in[:, units], population.w_out[units, 0]
-        hidden = torch.addmm(population.b_in[units], x.to(w_in), w_in).relu_()
-        return hidden @ w_out + population.b_out[member, 0], ((hidden > 0) * w_out) @ w_in.T
+        hidden = torch.addmm(population.b_in[units], x.to(w_in), w_in).relu_()  # (N, units)
+        logits = hidden @ w_out + population.b_out[member, 0]
+        slopes = (hidden > 0) * w_out  # of the logit by the sum of each unit: 0 where it is silent
+        return logits, slopes @ w_in.T  # (N, units) @ (units, D) -> (N, D)
 
 
 def fgsm(population: Population, member: int, x: Tensor, y: Tensor, epsilon: float) -> Tensor:
@@ -46,8 +48,9 @@ def fgsm(population: Population, member: int, x: Tensor, y: Tensor, epsilon: flo
     Raises:
         UserError: epsilon outside [0, 1], or as `gradient` does.
     """
-    wrong = (1 - 2 * y.to(x))[:, None]
-    return (x + fraction("epsilon", epsilon) * wrong * gradient(population, member, x)[1].sign()).clamp(0, 1)
+    wrong = (1 - 2 * y.to(x))[:, None]  # where the logit should go: up for class 0, down for class 1
+    _, slope = gradient(population, member, x)
+    return (x + fraction("epsilon", epsilon) * wrong * slope.sign()).clamp(0, 1)
 
 
 def pgd(population: Population, member: int, x: Tensor, y: Tensor, epsilon: float, *, steps: int = 10) -> Tensor:
@@ -66,12 +69,13 @@ def pgd(population: Population, member: int, x: Tensor, y: Tensor, epsilon: floa
         logits, slope = gradient(population, member, now)
         better = wrong * logits > most
         worst[better], most = now[better], torch.where(better, wrong * logits, most)
-        now = torch.clamp(now + 2.5 * epsilon / steps * wrong[:, None] * slope.sign(), low, high)
+        moved = now + 2.5 * epsilon / steps * wrong[:, None] * slope.sign()
+        now = torch.clamp(moved, low, high)  # back to within epsilon of x, and to [0, 1]
     return worst
 
 
 def random_signs(x: Tensor, epsilon: float, *, noise_seed: int = 0) -> Tensor:
-    """Images `(N, D)` with every pixel moved by epsilon up or down, by chance, in [0, 1]: what a blind attack does.
+    """Images `(N, D)` with every pixel moved by epsilon up or down, at random, in [0, 1]: what a blind attack does.
 
     Raises:
         UserError: epsilon outside [0, 1], or a noise seed that is not a whole number of at least 0.
@@ -95,7 +99,7 @@ def attacked(
     """
     rows = []
     for epsilon in epsilons:
-        blind = random_signs(x, epsilon, noise_seed=noise_seed)
+        blind = random_signs(x, epsilon, noise_seed=noise_seed)  # once: the same for all members
         for attack in ATTACKS:
             guesses = []
             for i in range(len(population)):

@@ -1,7 +1,7 @@
-"""Corruptions of images: what is changed, how strongly, and by which chance.
+"""Corruptions of images: what is changed, how strongly, and by which random draws.
 
-A corruption takes flat images in [0, 1] and a severity in its own unit; severity 0 changes nothing. What is drawn by
-chance belongs to an image's position in the data set, not to the batch that it comes in, and a higher severity makes
+A corruption takes flat images in [0, 1] and a severity in its own unit; severity 0 changes nothing. What is drawn at
+random belongs to an image's position in the data set, not to the batch that it comes in, and a higher severity makes
 more of the same draw, so that severities and networks are compared on the same noise. Lengths are in pixels of a
 28 x 28 image and scale with the side of other images. The choice follows MNIST-C (Mu and Gilmer 2019) where it can.
 """
@@ -22,7 +22,7 @@ from lowcap.data.vision import torchvision
 from lowcap.errors import UserError, number, one_of
 from lowcap.tasks import check_seed
 
-BLOCK = 256  # images whose chance comes from one generator
+BLOCK = 256  # images whose random numbers come from one generator
 SIDE = 28  # of the images in whose pixels lengths are given
 vision = torchvision.transforms.functional
 
@@ -34,7 +34,7 @@ def _block(sample: Callable[..., Tensor], columns: int, *seeds: int) -> Tensor:
 
 
 @dataclass(frozen=True)
-class Chance:
+class Draws:
     """What is drawn for images `first` to `first + n`: the same for an image, whichever others it comes with."""
 
     noise_seed: int
@@ -44,7 +44,8 @@ class Chance:
     def _draw(self, sample: Callable[..., Tensor], columns: int, stream: int) -> Tensor:
         blocks = range(self.first // BLOCK, math.ceil((self.first + self.n) / BLOCK))
         parts = [_block(sample, columns, self.noise_seed, stream, block) for block in blocks]
-        return torch.cat(parts)[self.first % BLOCK :][: self.n]
+        offset = self.first % BLOCK  # the first block may begin before the first image
+        return torch.cat(parts)[offset:][: self.n]
 
     def normal(self, x: Tensor) -> Tensor:
         """Standard normal, of the shape and type of the images."""
@@ -55,43 +56,43 @@ class Chance:
         return self._draw(torch.rand, columns, stream)
 
 
-def _unclipped(x: Tensor, sigma: float, chance: Chance) -> Tensor:
-    return x + sigma * chance.normal(x)
+def _unclipped(x: Tensor, sigma: float, draws: Draws) -> Tensor:
+    return x + sigma * draws.normal(x)
 
 
-def _speckle(x: Tensor, sigma: float, chance: Chance) -> Tensor:
-    return x * (1 + sigma * chance.normal(x))
+def _speckle(x: Tensor, sigma: float, draws: Draws) -> Tensor:
+    return x * (1 + sigma * draws.normal(x))
 
 
-def _salt_pepper(x: Tensor, share: float, chance: Chance) -> Tensor:
-    hit, white = (chance.uniform(x[0].numel(), stream).view(x.shape) for stream in (1, 2))
+def _salt_pepper(x: Tensor, share: float, draws: Draws) -> Tensor:
+    hit, white = (draws.uniform(x[0].numel(), stream).view(x.shape) for stream in (1, 2))
     return torch.where(hit < share, (white < 0.5).to(x), x)
 
 
-def _dropout(x: Tensor, share: float, chance: Chance) -> Tensor:
-    return x * (chance.uniform(x[0].numel(), 1).view(x.shape) >= share)
+def _dropout(x: Tensor, share: float, draws: Draws) -> Tensor:
+    return x * (draws.uniform(x[0].numel(), 1).view(x.shape) >= share)
 
 
-def _blur(x: Tensor, sigma: float, chance: Chance) -> Tensor:
+def _blur(x: Tensor, sigma: float, draws: Draws) -> Tensor:
     sigma *= x.shape[-1] / SIDE
     reach = min(math.ceil(3 * sigma), x.shape[-1] - 1)  # the image is mirrored at its edge, so it cannot reach further
     return vision.gaussian_blur(x[:, None], [2 * reach + 1] * 2, [sigma] * 2)[:, 0]
 
 
-def _contrast(x: Tensor, loss: float, chance: Chance) -> Tensor:
+def _contrast(x: Tensor, loss: float, draws: Draws) -> Tensor:
     return vision.adjust_contrast(x[:, None], 1 - loss)[:, 0]
 
 
-def _brightness(x: Tensor, loss: float, chance: Chance) -> Tensor:
+def _brightness(x: Tensor, loss: float, draws: Draws) -> Tensor:
     return vision.adjust_brightness(x[:, None], 1 - loss)[:, 0]
 
 
-def _veil(x: Tensor, share: float, chance: Chance) -> Tensor:
+def _veil(x: Tensor, share: float, draws: Draws) -> Tensor:
     return x + share * (1 - x)
 
 
-def _rotation(x: Tensor, degrees: float, chance: Chance) -> Tensor:
-    left = chance.uniform(1, 3)[:, 0] < 0.5
+def _rotation(x: Tensor, degrees: float, draws: Draws) -> Tensor:
+    left = draws.uniform(1, 3)[:, 0] < 0.5
     bilinear = torchvision.transforms.InterpolationMode.BILINEAR
     turned = torch.empty_like(x)
     for rows, angle in ((left, degrees), (~left, -degrees)):
@@ -99,28 +100,33 @@ def _rotation(x: Tensor, degrees: float, chance: Chance) -> Tensor:
     return turned
 
 
-def _shift(x: Tensor, pixels: float, chance: Chance) -> Tensor:
+def _shift(x: Tensor, pixels: float, draws: Draws) -> Tensor:
     by = _length(pixels, x)
-    direction = (chance.uniform(1, 4)[:, 0] * 4).long()
-    moved = torch.zeros_like(x)
-    moved[direction == 0, by:] = x[direction == 0, : x.shape[1] - by]
-    moved[direction == 1, : x.shape[1] - by] = x[direction == 1, by:]
-    moved[direction == 2, :, by:] = x[direction == 2, :, : x.shape[2] - by]
-    moved[direction == 3, :, : x.shape[2] - by] = x[direction == 3, :, by:]
+    direction = (draws.uniform(1, 4)[:, 0] * 4).long()
+    down, up, right, left = (direction == i for i in range(4))
+    height, width = x.shape[1:]
+    moved = torch.zeros_like(x)  # what is laid bare is black
+    moved[down, by:] = x[down, : height - by]
+    moved[up, : height - by] = x[up, by:]
+    moved[right, :, by:] = x[right, :, : width - by]
+    moved[left, :, : width - by] = x[left, :, by:]
     return moved
 
 
-def _occlusion(x: Tensor, size: float, chance: Chance) -> Tensor:
+def _occlusion(x: Tensor, size: float, draws: Draws) -> Tensor:
     size = _length(size, x)
-    place = chance.uniform(2, 5).double()
+    place = draws.uniform(2, 5).double()  # (N, 2) in [0, 1): the same place at every size, in proportion
     inside = []
     for axis, side in enumerate(x.shape[1:]):
-        start = (place[:, axis, None] * (side - size + 1)).long()
-        inside.append((torch.arange(side) >= start) & (torch.arange(side) < start + size))
-    return x.masked_fill(inside[0][:, :, None] & inside[1][:, None, :], 0)
+        begin = (place[:, axis, None] * (side - size + 1)).long()
+        pixels = torch.arange(side)
+        inside.append((pixels >= begin) & (pixels < begin + size))  # (N, side)
+    rows, columns = inside
+    return x.masked_fill(rows[:, :, None] & columns[:, None, :], 0)  # (N, H, 1) & (N, 1, W) -> (N, H, W)
 
 
 def _length(pixels: float, x: Tensor) -> int:
+    """A length of pixels of a 28 x 28 image on images `(N, H, W)`: at least one pixel, at most the side."""
     return min(x.shape[-1], max(1, round(pixels * x.shape[-1] / SIDE)))
 
 
@@ -139,7 +145,7 @@ class Corruption:
     """One kind: what it does to images `(N, H, W)`, its name and unit for people, the largest severity, and the six
     severities that are looked at where nothing else is said. Results are clipped to [0, 1] unless it says otherwise."""
 
-    apply: Callable[[Tensor, float, Chance], Tensor]
+    apply: Callable[[Tensor, float, Draws], Tensor]
     title: str
     unit: str
     largest: float
@@ -174,8 +180,8 @@ def corrupt(x: Tensor, kind: str, severity: float, *, noise_seed: int = 0, first
 
     Args:
         severity: in the unit of the kind (`CORRUPTIONS[kind].unit`), from 0, which changes nothing, to its `largest`.
-        noise_seed: the source of chance.
-        first: the position of `x[0]` in its data set, so that a batch is corrupted as it is within the whole.
+        noise_seed: the source of randomness.
+        first: the position of `x[0]` in its data set, so that a batch is corrupted as it is within all images.
 
     Raises:
         UserError: an unknown kind, a severity out of range, images that are not square or not in rows, a seed or
@@ -184,10 +190,10 @@ def corrupt(x: Tensor, kind: str, severity: float, *, noise_seed: int = 0, first
     if x.ndim != 2:
         raise UserError(f"`x` must hold flat images in rows, (N, D), such as (1, 784) for one; got {tuple(x.shape)}")
     severity, side = check_severity(kind, severity), _side(x.shape[-1])
-    chance = Chance(check_seed(noise_seed, "noise_seed"), check_seed(first, "first"), len(x))
+    draws = Draws(check_seed(noise_seed, "noise_seed"), check_seed(first, "first"), len(x))
     if severity == 0 or len(x) == 0:
         return x.clone()
-    changed = CORRUPTIONS[kind].apply(x.view(-1, side, side), severity, chance).view_as(x)
+    changed = CORRUPTIONS[kind].apply(x.view(-1, side, side), severity, draws).view_as(x)
     return changed.clamp(0, 1) if CORRUPTIONS[kind].clipped else changed
 
 

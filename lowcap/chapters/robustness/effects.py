@@ -30,11 +30,11 @@ def paired(rows: pd.DataFrame, kind: str, severity: float, small: int, large: in
             if value not in known:
                 raise UserError(f"`{name}` must be one of {', '.join(f'{v:g}' for v in known)}; got {value!r}")
     f1 = mine.pivot_table(index=["split", "seed"], columns=["severity", "width"], values="f1")
-    both = {"small": small, "large": large}
-    clean, hurt = (
-        {f"{name}_{k}": f1[at, w] for k, w in both.items()} for name, at in (("clean", 0), ("hurt", severity))
-    )
-    return pd.DataFrame({**clean, **hurt})
+    columns = {}
+    for name, at in (("clean", 0), ("hurt", severity)):
+        for side, width in (("small", small), ("large", large)):
+            columns[f"{name}_{side}"] = f1[at, width]
+    return pd.DataFrame(columns)
 
 
 def effects(table: pd.DataFrame, *, seed: int = 0) -> pd.DataFrame:
@@ -42,14 +42,16 @@ def effects(table: pd.DataFrame, *, seed: int = 0) -> pd.DataFrame:
 
     Measures: `clean` F1; `hurt`, F1 under corruption; `drop`, by how much less the wider networks lose; `relative`, the
     same as a share of the clean F1; `matched`, F1 under corruption at equal clean F1 (analysis of covariance with one
-    slope for both widths). Columns: `estimate, low, high`, Cohen's `d` over networks, and `wins`, the chance that one
-    of the wider networks is the better of two (not for `matched`). All are positive where width helps.
+    slope for both widths). Columns: `estimate, low, high`, Cohen's `d` over networks, and `wins`, the probability that
+    one of the wider networks is the better of two (not for `matched`). All are positive where width helps.
     """
-    arrays = table.sort_index().to_numpy().T
-    measures = {"matched": _matched(*arrays)}
+    ordered = table.sort_index()
+    arrays = ordered.to_numpy().T  # four columns `(n,)`
     sides = _sides(*arrays)
+    measures = {"matched": _matched(*arrays)}
     measures |= {name: np.mean(large - small) for name, (small, large) in sides.items()}
-    chosen = [values[_resamples(table.sort_index(), seed)] for values in arrays]
+    # The same once more for every resample, `(RESAMPLES, n)`: the measures take the mean along the last axis.
+    chosen = [values[_resamples(ordered, seed)] for values in arrays]
     spread = {"matched": _matched(*chosen)}
     spread |= {name: np.mean(large - small, -1) for name, (small, large) in _sides(*chosen).items()}
     rows = {}
@@ -68,9 +70,10 @@ def slope(table: pd.DataFrame) -> float:
 def neighbours(table: pd.DataFrame, within: float) -> tuple[float, int]:
     """Of `paired` rows: how much more F1 under corruption the wider networks have whose clean F1 differs by at most
     `within`, on average over the narrower networks that have such neighbours, and how many those are."""
-    near = (table["clean_large"].to_numpy() - table["clean_small"].to_numpy()[:, None]).__abs__() <= within
-    gain = table["hurt_large"].to_numpy() - table["hurt_small"].to_numpy()[:, None]
-    has = near.any(1)
+    small, large = (table[[f"clean_{side}", f"hurt_{side}"]].to_numpy().T for side in ("small", "large"))
+    apart, gain = large[:, None, :] - small[:, :, None]  # of clean and of corrupted F1, each (small, large)
+    near = np.abs(apart) <= within
+    has = near.any(1)  # narrower networks with neighbours
     means = (gain * near).sum(1)[has] / near.sum(1)[has]
     return float(means.mean()) if has.any() else float("nan"), int(has.sum())
 
@@ -81,21 +84,25 @@ def of_a_few(table: pd.DataFrame, n: int, *, draws: int = 2000, seed: int = 0) -
     The networks of each width are drawn from `paired` rows, with replacement and not in pairs.
     """
     rng, sides = np.random.default_rng(seed), _sides(*table.to_numpy().T)
-    small, large = rng.integers(len(table), size=(2, draws, n))
-    return pd.DataFrame({k: (sides[k][1][large] - sides[k][0][small]).mean(-1) for k in ("hurt", "drop")})
+    chosen_small, chosen_large = rng.integers(len(table), size=(2, draws, n))
+    found = {}
+    for measure in ("hurt", "drop"):
+        small, large = sides[measure]
+        found[measure] = (large[chosen_large] - small[chosen_small]).mean(-1)
+    return pd.DataFrame(found)
 
 
-def regained(clean: pd.Series, hurt: pd.Series, changed: pd.Series, *, seed: int = 0) -> pd.Series:
-    """Which share of the loss, clean - hurt, a change of the same networks wins back: `estimate, low, high`.
+def regained(clean: pd.Series, corrupted: pd.Series, changed: pd.Series, *, seed: int = 0) -> pd.Series:
+    """Which share of the loss, clean - corrupted, a change of the same networks wins back: `estimate, low, high`.
 
     The series are F1 by `split` and `seed`. Sums are divided, not networks one by one; NaN where nothing was lost.
     """
-    table = pd.DataFrame({"lost": clean - hurt, "won": changed - hurt}).sort_index()
+    table = pd.DataFrame({"lost": clean - corrupted, "won": changed - corrupted}).sort_index()
     lost, won = table.to_numpy().T
     if lost.mean() <= 0:
         return pd.Series({"estimate": np.nan, "low": np.nan, "high": np.nan})
     chosen = _resamples(table, seed)
-    totals = lost[chosen].sum(-1)
+    totals = lost[chosen].sum(-1)  # (RESAMPLES,); where nothing is lost there is no share
     shares = won[chosen].sum(-1)[totals > 0] / totals[totals > 0]
     low, high = np.quantile(shares, [0.025, 0.975])
     return pd.Series({"estimate": won.sum() / lost.sum(), "low": low, "high": high})
@@ -116,7 +123,7 @@ def span(row: pd.Series | dict, *, beside: tuple[float, ...] = (0,)) -> str:
 
 def _sides(clean_s: np.ndarray, clean_l: np.ndarray, hurt_s: np.ndarray, hurt_l: np.ndarray) -> dict[str, tuple]:
     """For each measure what the smaller and the larger width have, the larger the better."""
-    share_s, share_l = (hurt / np.maximum(clean, 1e-9) for hurt, clean in ((hurt_s, clean_s), (hurt_l, clean_l)))
+    share_s, share_l = hurt_s / np.maximum(clean_s, 1e-9), hurt_l / np.maximum(clean_l, 1e-9)
     return {"clean": (clean_s, clean_l), "hurt": (hurt_s, hurt_l), "drop": (hurt_s - clean_s, hurt_l - clean_l),
             "relative": (share_s, share_l)}  # fmt: skip
 
@@ -129,23 +136,24 @@ def _matched(clean_s: np.ndarray, clean_l: np.ndarray, hurt_s: np.ndarray, hurt_
 
 def _slope(clean_s: np.ndarray, clean_l: np.ndarray, hurt_s: np.ndarray, hurt_l: np.ndarray) -> np.ndarray:
     """The least-squares slope of `hurt` against `clean` within the widths, one for both, along the last axis."""
-    both = 0, 0
-    for clean, hurt in ((clean_s, hurt_s), (clean_l, hurt_l)):
-        away = clean - clean.mean(-1, keepdims=True)
-        both = both[0] + (away * hurt).sum(-1), both[1] + (away * away).sum(-1)
-    return np.divide(both[0], both[1], out=np.zeros_like(both[1]), where=both[1] > 0)
+    together, varies = 0, 0
+    for clean, corrupted in ((clean_s, hurt_s), (clean_l, hurt_l)):
+        away = clean - clean.mean(-1, keepdims=True)  # from the mean of its own width: the widths may differ in level
+        together, varies = together + (away * corrupted).sum(-1), varies + (away * away).sum(-1)
+    return np.divide(together, varies, out=np.zeros_like(varies), where=varies > 0)
 
 
 def _resamples(table: pd.DataFrame, seed: int) -> np.ndarray:
     """Positions `(RESAMPLES, n)` in the sorted table: splits drawn with replacement, then networks within each."""
     n_splits = table.index.get_level_values("split").nunique()
-    n_starts, rng = len(table) // n_splits, np.random.default_rng(seed)
+    n_seeds, rng = len(table) // n_splits, np.random.default_rng(seed)
     split = rng.integers(n_splits, size=(RESAMPLES, n_splits, 1))
-    start = rng.integers(n_starts, size=(RESAMPLES, n_splits, n_starts))
-    return (split * n_starts + start).reshape(RESAMPLES, -1)
+    own = rng.integers(n_seeds, size=(RESAMPLES, n_splits, n_seeds))  # networks within each of the splits drawn
+    return (split * n_seeds + own).reshape(RESAMPLES, -1)
 
 
 def _sizes(small: np.ndarray | None = None, large: np.ndarray | None = None) -> dict[str, float]:
+    """Cohen's `d`, and in which share of all pairs the larger network `wins`, ties a half; NaN without networks."""
     if small is None or large is None:
         return {"d": np.nan, "wins": np.nan}
     pooled = np.sqrt((small.var(ddof=1) + large.var(ddof=1)) / 2) if len(small) > 1 else 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import pairwise, product
 
 import numpy as np
 import pandas as pd
@@ -49,13 +50,16 @@ def sweep(
 def _sweep(jobs: Sequence[tuple[Tensor, Tensor, Population]], kinds: Kinds | None, noise_seed: int) -> pd.DataFrame:
     """The rows of `sweep` for several populations: `number` says which. Images that are equal are corrupted once."""
     kinds = {kind: about.levels for kind, about in CORRUPTIONS.items()} if kinds is None else kinds
-    same = [i > 0 and torch.equal(x, jobs[i - 1][0]) for i, (x, _, _) in enumerate(jobs)]
+    same = [False]  # are the images those of the population before? Splits of one pair share their test images
+    for (before, _, _), (x, _, _) in pairwise(jobs):
+        same.append(torch.equal(x, before))
     frames, changed = [], jobs[0][0]
-    for kind, severity in ((kind, severity) for kind, severities in kinds.items() for severity in severities):
-        for i, (x, y, population) in enumerate(jobs):
-            if not same[i]:
-                changed = corrupt(x, kind, severity, noise_seed=noise_seed)
-            frames.append(scores(population, changed, y).assign(kind=kind, severity=float(severity), number=i))
+    for kind, severities in kinds.items():
+        for severity in severities:
+            for i, (x, y, population) in enumerate(jobs):
+                if not same[i]:
+                    changed = corrupt(x, kind, severity, noise_seed=noise_seed)
+                frames.append(scores(population, changed, y).assign(kind=kind, severity=float(severity), number=i))
     return pd.concat(frames, ignore_index=True)
 
 
@@ -73,14 +77,15 @@ def occlusion_map(population: Population, x: Tensor, y: Tensor, size: float) -> 
         UserError: as `corrupt` does for the kind `occlusion`.
     """
     side, patch = round(x.shape[1] ** 0.5), patch_side(size, x.shape[1])
-    whole = torch.addmm(population.b_in, x.to(population.w_in), population.w_in)
+    sums = torch.addmm(population.b_in, x.to(population.w_in), population.w_in)  # (N, U), with nothing covered
     pixels = torch.arange(x.shape[1]).view(side, side)
-    places = [(top, left) for top in range(side - patch + 1) for left in range(side - patch + 1)]
+    places = list(product(range(side - patch + 1), repeat=2))  # top and left
     # One place's hidden units are many; written anew each time, between results that stay, they would fill the memory.
-    hidden, found = torch.empty_like(whole), np.empty((len(places), len(population), 2))
+    hidden, found = torch.empty_like(sums), np.empty((len(places), len(population), 2))
     for place, (top, left) in enumerate(places):
-        hidden_by = pixels[top : top + patch, left : left + patch].flatten()
-        torch.addmm(whole, x[:, hidden_by].to(whole), population.w_in[hidden_by], alpha=-1, out=hidden).relu_()
+        covered = pixels[top : top + patch, left : left + patch].flatten()
+        taken = x[:, covered].to(sums)
+        torch.addmm(sums, taken, population.w_in[covered], alpha=-1, out=hidden).relu_()
         scored = answer_scores(population.read_out(hidden) > 0, y)
         found[place] = np.stack([scored["f1"], scored["accuracy"]], 1)
     frame = pd.concat([population.members] * len(places), ignore_index=True)
@@ -146,7 +151,8 @@ def over_splits(networks: Networks, kinds: Kinds | None = None, *, noise_seed: i
         UserError: as `corrupt` does.
     """
     rows = _sweep([(task.x_test, task.y_test, population) for task, population in networks], kinds, noise_seed)
-    return rows.assign(split=rows.pop("number").map([task.split_seed for task, _ in networks].__getitem__))
+    split_seeds = [task.split_seed for task, _ in networks]
+    return rows.assign(split=rows.pop("number").map(split_seeds.__getitem__))
 
 
 def seldom_lit(task: Task, below: float = 0.01) -> Tensor:
@@ -162,10 +168,11 @@ def seldom_lit(task: Task, below: float = 0.01) -> Tensor:
 
 def without(networks: Networks, pixels: Callable[[Task], Tensor]) -> Networks:
     """The same networks with the weights of some pixels `(D,)`, bool, set to zero, and nothing trained."""
-    return [
-        (task, population.masked((~pixels(task))[:, None].expand_as(population.w_in).clone()))
-        for task, population in networks
-    ]
+    found = []
+    for task, population in networks:
+        keep = (~pixels(task))[:, None].expand_as(population.w_in)  # (D,) -> (D, U)
+        found.append((task, population.masked(keep.clone())))
+    return found
 
 
 def of_widths(networks: Networks, widths: Sequence[int]) -> Networks:
@@ -174,7 +181,11 @@ def of_widths(networks: Networks, widths: Sequence[int]) -> Networks:
     for width in widths:
         if width not in trained_widths:
             raise UserError(f"`widths` must be among those trained, {trained_widths}; got {width!r}")
-    return [(task, population.select([w in widths for w in population.widths])) for task, population in networks]
+    found = []
+    for task, population in networks:
+        wanted = [width in widths for width in population.widths]
+        found.append((task, population.select(wanted)))
+    return found
 
 
 def pruned(networks: Networks, levels: Iterable[float], tune: Recipe) -> Iterator[tuple[str, float, Networks]]:
@@ -183,14 +194,11 @@ def pruned(networks: Networks, levels: Iterable[float], tune: Recipe) -> Iterato
     ranked = [(task, pruning.rank(population, scope="first")) for task, population in networks]
     for level in levels:
         yield "one-shot", level, [(task, ranking.prune(level)) for task, ranking in ranked]
-        yield (
-            "fine-tuned",
-            level,
-            [
-                (task, train(ranking.prune(level), task, tune.stretched(task), order_seed=len(networks) + i))
-                for i, (task, ranking) in enumerate(ranked)
-            ],
-        )
+        tuned = []
+        for i, (task, ranking) in enumerate(ranked):
+            order_seed = len(networks) + i  # no order of mini-batches that training has seen
+            tuned.append((task, train(ranking.prune(level), task, tune.stretched(task), order_seed=order_seed)))
+        yield "fine-tuned", level, tuned
 
 
 def across_pairs(
