@@ -8,6 +8,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
+from test_layers import ASKED_AGAIN
 
 from lowcap import dependencies, templates
 from lowcap.book import cache
@@ -213,10 +214,6 @@ def test_a_sweep_loads_no_other_experiment_and_neither_the_book_nor_the_engine(n
     assert not [one for one in found if one.startswith(("lowcap.book", "lowcap.notebook", "lowcap.sweep.engine"))]
 
 
-# What `held_up` asks again. No other chapter may import one besides itself and the replay.
-ASKED_AGAIN = {"descent", "robustness", "saliency", "tracing"}
-
-
 @pytest.mark.parametrize("chapter", NOTEBOOKS)
 def test_a_chapter_follows_from_no_other_but_the_replay(chapter: str) -> None:
     found = dependencies.of_chapter(nbformat.read(NOTEBOOKS[chapter], as_version=4), chapter).modules
@@ -276,7 +273,8 @@ def test_modules_import_by_computed_names_only_where_it_is_followed() -> None:
 
 
 def test_every_module_that_reads_files_of_the_package_says_so() -> None:
-    reading = mentions("PACKAGE", "joinpath", "read_text", "read_bytes", "read_csv", "__file__")
+    reading = mentions("joinpath", "read_text", "read_bytes", "read_csv", "open", "__file__")
+    reading |= {name for name, path in MODULES.items() if re.search(r"import .*\bbeside\b", path.read_text("utf-8"))}
     above = ("lowcap.book", "lowcap.sweep", "lowcap.cli")  # no chapter follows from these
     others = {
         "lowcap.dependencies",

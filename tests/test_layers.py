@@ -2,6 +2,7 @@
 
 import ast
 from collections.abc import Iterable
+from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
@@ -35,14 +36,15 @@ def imported(code: str, known: Iterable[str]) -> set[str]:
     return names & set(known)
 
 
-def edges() -> list[Edge]:
+@cache
+def edges() -> tuple[Edge, ...]:
     """All imports of the package's modules, by one another and by the notebooks."""
     known = modules()
     found = [(name, other) for name, path in known.items() for other in imported(path.read_text("utf-8"), known)]
     for path in sorted((PACKAGE.parent / "book").glob("*.ipynb")):
         cells = [cell.source for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"]
         found += [(path.stem, other) for cell in cells for other in imported(cell, known)]
-    return found
+    return tuple(found)
 
 
 def layer(module: str) -> int:
@@ -79,7 +81,7 @@ def wrong(found: Iterable[Edge]) -> list[str]:
 
 def test_imports_run_one_way_without_circles_and_not_between_chapters() -> None:
     found = edges()
-    assert len(found) > 400
+    assert len(found) > 400  # of an empty list every rule holds
     assert wrong(found) == []
 
 
