@@ -20,7 +20,7 @@ from lowcap.book.publish import archive as module
 from lowcap.book.publish.archive import archive, check
 from lowcap.errors import BuildError, UserError
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 OUTPUT = Path("_build")
 JUDGED = """
 from lowcap.notebook import claims
