@@ -103,8 +103,13 @@ def test_an_unchanged_chapter_is_not_executed_again_and_its_launch_button_opens_
     assert "https://mybinder.org/v2/gh/ann/book/main?urlpath=lab/tree/book/01-replay.ipynb" in published(root)[1]
 
 
-def test_a_chapter_is_executed_again_if_asked(root, quick_pages):
+def test_a_chapter_is_executed_again_if_asked(root, quick_pages, monkeypatch):
+    monkeypatch.setattr(module, "execute", toybook.executed_here)
+    rewrite(root, "print('again')")
+    build(root, DIGITS)
     first = executed_at(root)
+    build(root, DIGITS)
+    assert executed_at(root) == first
     time.sleep(1)
     build(root, Options(dataset="digits", again=("01-replay",)))
     assert executed_at(root) != first

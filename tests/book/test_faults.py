@@ -295,7 +295,7 @@ class Clock(datetime):
 @pytest.mark.parametrize("days", [-400, 0, 400])
 def test_a_clock_that_jumps(root, monkeypatch, days):
     """Back, not at all (two builds in the same second), ahead; and while a chapter runs."""
-    for place in (module, module.provenance):
+    for place in (module, cache):
         monkeypatch.setattr(place, "datetime", Clock)
     for number in range(cache.KEPT + 3):  # of the future
         path = cache.keep(root / "_build" / "executed", f"{number}", toybook.notebook("1"))
