@@ -5,7 +5,8 @@
 #   make book DATASET=mnist     insist on MNIST instead of falling back on the bundled digits
 #   make book ALL=1             execute every chapter again; CHAPTER=02-capacity only that one; FAST=1 a quick look
 #   make book PDF=1             make the paper as a PDF too, _build/html/lowcap.pdf; needs Chromium or Chrome
-#   make test                   all tests; ARGS="-k parameters" for some of them; those of the JavaScript need node
+#   make test                   all tests, in two processes; those of the JavaScript need node. WORKERS=4 for more
+#   make test ARGS="-k parameters"   some of them, in this process
 #   make lint                   style, format, types, workflows, notebooks without outputs; with npm JavaScript too
 #   make dist                   wheel and source archive in dist/, checked
 #   make archive                the last book with all that it was made from, as one file: dist/book.zip
@@ -49,9 +50,13 @@ book: $(READY)
 	@$(BIN)/lowcap build $(BUILD_ARGS)
 
 # One thread: with more, small products of matrices wait for each other, on a busy machine many times as long.
+# Processes share the tests out by file, since fixtures are made once per file, in the order of tests/conftest.py. Two,
+# also where there are more cores: chapters, Jupyter Book and browsers are processes beside them. None beside this one
+# for a part of the tests: each process first imports and collects them all, which takes longer than a few tests.
+WORKERS ?= $(if $(ARGS),0,2)
 test: $(READY)
 	@if command -v node >/dev/null; then node --test --test-reporter=spec tests/js/*.test.mjs; $(NO_NODE)
-	@OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(BIN)/python -m pytest $(ARGS)
+	@OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 lint: $(READY)
 	@$(BIN)/ruff check .

@@ -72,10 +72,9 @@ class Dependencies:
             folder = beside(installed, checkout, self.package)
             for path in sorted(path for pattern in patterns for path in folder.glob(pattern)):
                 yield f"{installed}/{path.relative_to(folder).as_posix()}", path
-        for module in self.modules.values():
-            if TEMPLATES in _parsed(module.read_bytes()).imports:
-                for path in sorted(module.parent.glob("templates/*")):
-                    yield path.relative_to(self.package).as_posix(), path
+        filling = [path for path in self.modules.values() if TEMPLATES in _parsed(path.read_bytes()).imports]
+        for path in sorted(template for module in filling for template in module.parent.glob("templates/*")):
+            yield path.relative_to(self.package).as_posix(), path
 
 
 def of_modules(*names: str, package: Path = PACKAGE) -> Dependencies:

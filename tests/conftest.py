@@ -11,6 +11,23 @@ import pytest
 
 mpl.use("Agg")
 
+# The files that take longest, which processes that share the tests take first, so that they come to an end together.
+# The first of them makes the book that `test_browser` and `test_browser_reading` then find ready.
+LONGEST = (
+    "test_real_chapters",
+    "test_explorables",
+    "test_determinism",
+    "test_browser",
+    "test_browser_reading",
+    "test_build",
+    "test_faults",
+)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if hasattr(config, "workerinput"):  # set by pytest-xdist
+        items.sort(key=lambda item: LONGEST.index(item.path.stem) if item.path.stem in LONGEST else len(LONGEST))
+
 
 @pytest.fixture
 def rng() -> np.random.Generator:

@@ -1,8 +1,9 @@
-"""More than ten thousand made-up inputs: each is taken for what it says, or refused in one clear error of ours.
+"""Thousands of made-up inputs: each is taken for what it says, or refused in one clear error of ours.
 
 What is watched over all of them: no other exception, no default in place of what was given, nothing opened for writing
-outside the folder of the test. LOWCAP_MATRIX=1 tries ten times as many. Coverage-guided fuzzing (atheris) would add
-little: parsers in C are torch's, Pillow's and safetensors', and ours are short enough to be damaged byte by byte.
+outside the folder of the test. LOWCAP_WEEKLY=1 tries four times as many, LOWCAP_MATRIX=1 forty times. Coverage-guided
+fuzzing (atheris) would add little: parsers in C are torch's, Pillow's and safetensors', and ours are short enough to be
+damaged byte by byte.
 """
 # ruff: noqa: PT017 (an input may be refused or taken; what is said of it is looked at where it is refused)
 
@@ -32,15 +33,15 @@ from lowcap.notebook import parameters
 from lowcap.notebook.parameter_types import DATASETS, Parameters, allowed
 from lowcap.population import Population
 
-TIMES = 10 if os.environ.get("LOWCAP_MATRIX") == "1" else 1
+TIMES = 10 if os.environ.get("LOWCAP_MATRIX") == "1" else 1 if os.environ.get("LOWCAP_WEEKLY") == "1" else 0.25
 KNOWN = (UserError, DataError)
 
 
 def tried(n: int) -> Any:
-    """`n` made-up inputs, the same in every run."""
+    """`n` made-up inputs, the same in every run; a quarter of them unless it is the weekly one."""
     checks = [HealthCheck.too_slow, HealthCheck.function_scoped_fixture, HealthCheck.filter_too_much]
     return settings(
-        max_examples=TIMES * n, deadline=None, derandomize=True, database=None, suppress_health_check=checks
+        max_examples=int(TIMES * n), deadline=None, derandomize=True, database=None, suppress_health_check=checks
     )
 
 

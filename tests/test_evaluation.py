@@ -9,7 +9,6 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.stats import bootstrap
 from sklearn import metrics
 from torch import Tensor
 from toydata import toy_task
@@ -18,7 +17,6 @@ from lowcap.errors import UserError
 from lowcap.evaluation import evaluate, f1_score, macro_f1, roc_auc
 from lowcap.population import Population
 from lowcap.recipe import ADAM
-from lowcap.statistics import interval, spread
 from lowcap.training import train
 
 unhurried = settings(deadline=None, max_examples=60)
@@ -134,61 +132,3 @@ def test_images_and_labels_that_do_not_fit_are_refused(x: tuple, n: int) -> None
     with pytest.raises(UserError) as error:
         evaluate(toy(), torch.zeros(x), torch.zeros(n))
     assert str(error.value) == f"need images of 2 features and as many labels; got images of shape {x} and {n} labels"
-
-
-def test_an_interval_of_the_mean_agrees_with_its_closed_form() -> None:
-    values = np.random.default_rng(0).normal(3, 2, 400)
-    result = interval(values)
-    half = 1.96 * values.std() / len(values) ** 0.5
-    assert result.estimate == pytest.approx(values.mean())
-    assert result.low == pytest.approx(values.mean() - half, abs=0.03)
-    assert result.high == pytest.approx(values.mean() + half, abs=0.03)
-
-
-@pytest.mark.parametrize("statistic", [np.mean, np.median, lambda values: np.quantile(values, 0.2)])
-@pytest.mark.parametrize("confidence", [0.5, 0.95])
-def test_an_interval_is_the_percentile_interval_of_scipy(statistic: Any, confidence: float) -> None:
-    values = np.random.default_rng(1).exponential(size=25)
-    ours = interval(values.tolist(), statistic=statistic, confidence=confidence, seed=3)
-    theirs = bootstrap(
-        (values,),
-        statistic,
-        n_resamples=2000,
-        confidence_level=confidence,
-        method="percentile",
-        rng=np.random.default_rng(3),
-    ).confidence_interval
-    assert ours.tolist() == [statistic(values), theirs.low, theirs.high]
-
-
-def test_an_interval_holds_the_truth_as_often_as_it_says() -> None:
-    rng = np.random.default_rng(2)
-    results = [interval(rng.normal(1, 1, 30), confidence=0.9, seed=i) for i in range(200)]
-    assert 0.82 < np.mean([r.low <= 1 <= r.high for r in results]) < 0.95
-
-
-@given(st.floats(-1e6, 1e6), st.integers(1, 5))
-def test_an_interval_of_equal_values_is_that_value(value: float, n: int) -> None:
-    assert interval([value] * n).tolist() == pytest.approx([value] * 3)
-
-
-def test_an_interval_with_a_value_that_is_nan_is_nan() -> None:
-    assert interval([1.0, math.nan, 2.0]).isna().all()
-
-
-@pytest.mark.parametrize(("arguments", "name"), [(([],), "values"), (([1.0, 2.0],), "confidence")])
-def test_an_interval_of_nothing_or_of_impossible_confidence_is_refused(arguments: tuple, name: str) -> None:
-    with pytest.raises(UserError, match=f"`{name}` must"):
-        interval(*arguments, confidence=95)
-
-
-def test_a_spread_is_the_interval_or_the_range_of_a_few_or_a_dash() -> None:
-    values = [0.1, 0.4, 0.2, 0.9, math.nan]
-    known = interval(values[:4])
-    assert spread(values) == "{:.3f} ({:.3f} to {:.3f})".format(*known)
-    assert spread(values, "{:.1f}", np.median) == "{:.1f} ({:.1f} to {:.1f})".format(
-        *interval(values[:4], statistic=np.median)
-    )
-    assert spread([0.4, -0.2, 0.1], "{:+.1f}") == "+0.1 (range −0.2 to +0.4)"
-    assert spread([0.25, math.nan], "{:.0%}") == "25% (–)"
-    assert spread([math.nan]) == spread([]) == "–"

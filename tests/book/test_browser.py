@@ -1,4 +1,4 @@
-"""The built book in a real browser: every page, wide and narrow, light and dark.
+"""The built book in a real browser: every page, wide and narrow, light and dark, over http and from the disk.
 
 The book is built at fast settings on the bundled digits; LOWCAP_SITE names a finished site to look at instead.
 Without a browser these tests are skipped, unless LOWCAP_REQUIRE_BROWSER=1.
@@ -15,7 +15,12 @@ from pathlib import Path
 import pytest
 from browsing import keep_home
 
-LOOKS = [(1280, "light"), (390, "dark"), (1280, "dark"), (390, "light")]  # width, colour scheme
+LOOKS = [  # width, colour scheme, where the pages come from; in the first look they are weighed
+    (1280, "light", "http"),
+    (390, "dark", "file"),
+    (1280, "dark", "http"),
+    (390, "light", "http"),
+]
 if not os.environ.get("LOWCAP_SITE"):
     LOOKS = LOOKS[:2]  # of a book that nobody will read, two are enough
 HEAVIEST = 700_000  # bytes, compressed
@@ -24,8 +29,9 @@ BLIND = "main img:not([alt]), main img[alt=''], main img[alt*='_images/']"
 
 @dataclass
 class Visit:
-    """What one page showed at one width and colour scheme; `where` names all three."""
+    """What one page showed in one look; `where` names both."""
 
+    page: str
     where: str
     console: list[str] = field(default_factory=list)
     foreign: list[str] = field(default_factory=list)
@@ -34,15 +40,20 @@ class Visit:
     maths: int = 0
     bad_maths: int = 0
     axe: list[str] = field(default_factory=list)
+    weight: tuple[int, int] | None = None
 
 
 @pytest.fixture(scope="module")
 def visits(browser, site, home):
-    """Every page at every width and scheme, over http."""
+    """Every page in every look."""
     from axe_playwright_python.sync_playwright import Axe
 
-    axe = Axe()
-    return [visit(browser, home, page, width, scheme, axe) for width, scheme in LOOKS for page in pages(site)]
+    axe, base = Axe(), {"http": home, "file": f"file://{site}/"}
+    return [
+        visit(browser, base[source], page, width, scheme, axe, weighed=number == 0)
+        for number, (width, scheme, source) in enumerate(LOOKS)
+        for page in pages(site)
+    ]
 
 
 def pages(site):
@@ -51,23 +62,26 @@ def pages(site):
     return [page for page in found if not page.startswith("_") and page != "index.html"]
 
 
-def visit(browser, home, page, width, scheme, axe=None):
-    seen, phone = Visit(f"{page} {width} {scheme}"), width < 500
+def visit(browser, home, page, width, scheme, axe, *, weighed):
+    seen, phone, responses = Visit(page, f"{page} {width} {scheme} {home[:4]}"), width < 500, {}
     looks = {"color_scheme": scheme, "reduced_motion": "reduce", "has_touch": phone, "is_mobile": phone}
     context = browser.new_context(viewport={"width": width, "height": 850}, **looks)
     tab = context.new_page()
     tab.on("console", lambda m: seen.console.append(m.text) if m.type in ("error", "warning") else None)
     tab.on("response", lambda r: seen.console.append(f"{r.status} {r.url}") if r.status >= 400 else None)
+    tab.on("response", lambda r: responses.update({r.url.split("?")[0]: r}))
     tab.on("pageerror", lambda error: seen.console.append(str(error)))
     tab.route("**/*", functools.partial(keep_home, home, seen.foreign))
     tab.goto(home + page, wait_until="load")
     wake_explorables(tab)
+    if weighed:
+        seen.weight = weigh(tab, responses)
     tab.wait_for_timeout(200)  # for what scripts do after loading
     seen.overflow = tab.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
     seen.blind = tab.locator(BLIND).count()
     seen.maths = tab.locator("article math").count()
     seen.bad_maths = tab.locator(".math-error, merror").count()
-    seen.axe = violations(axe.run(tab, options={"preload": False}).response) if axe else []
+    seen.axe = violations(axe.run(tab, options={"preload": False}).response)
     context.close()
     return seen
 
@@ -86,20 +100,15 @@ def violations(response):
     return [f"{v['id']} x{len(v['nodes'])}: {v['nodes'][0]['html'][:160]}" for v in serious]
 
 
-def weigh(browser, home, page):
+def weigh(tab, responses):
     """Bytes, compressed as hosts send them, of all that a page loads for a reader who scrolls to its end.
 
     Two numbers: the page, and the data of its explorables, which come only as the reader comes near them.
     """
-    seen = {}
-    with browser.new_context(viewport={"width": 1280, "height": 850}) as context:
-        tab = context.new_page()
-        tab.on("response", lambda response: seen.update({response.url.split("?")[0]: response}))
-        tab.goto(home + page, wait_until="load")
-        wake_explorables(tab)
-        tab.evaluate("scrollTo(0, document.body.scrollHeight)")
-        tab.wait_for_load_state("networkidle")
-        bodies = {url: (response.headers.get("content-type", ""), response.body()) for url, response in seen.items()}
+    tab.evaluate("scrollTo(0, document.body.scrollHeight)")
+    tab.wait_for_load_state("networkidle")
+    tab.evaluate("scrollTo(0, 0)")
+    bodies = {url: (response.headers.get("content-type", ""), response.body()) for url, response in responses.items()}
     data = {url for url, (_, body) in bodies.items() if body.startswith(b"lowcap.put(")}
     packed = {
         url: len(body) if kind.startswith(("image/png", "image/webp", "font/")) else len(gzip.compress(body, 9))
@@ -156,13 +165,14 @@ def has_maths(site, page):
 
 def test_all_mathematics_is_set(visits, site):
     assert told(visits, "bad_maths") == []
-    expected = [visit for visit in visits if has_maths(site, visit.where.split()[0])]
+    expected = [visit for visit in visits if has_maths(site, visit.page)]
     assert expected
     assert [visit.where for visit in expected if not visit.maths] == []
 
 
-def test_no_page_is_heavy(browser, site, home):
-    weights = {page: weigh(browser, home, page) for page in pages(site)}
+def test_no_page_is_heavy(visits, site):
+    weights = {visit.page: visit.weight for visit in visits if visit.weight}
+    assert sorted(weights) == sorted(pages(site))
     assert {page: page_bytes for page, (page_bytes, _) in weights.items() if page_bytes > HEAVIEST} == {}
     assert {page: data for page, (_, data) in weights.items() if data > HEAVIEST} == {}
     assert any(data for _, data in weights.values())
@@ -186,12 +196,6 @@ def test_explorables_are_on_the_front_page_and_in_chapters(browser, site):
 
 def test_axe_finds_nothing_serious(visits):
     assert told(visits, "axe") == []
-
-
-def test_pages_work_from_the_file_system(browser, site):
-    seen = [visit(browser, f"file://{site}/", page, 1280, "light") for page in pages(site)]
-    assert told(seen, "console") == []
-    assert told(seen, "foreign") == []
 
 
 def test_buttons_of_the_theme_work_under_the_policy(browser, home):

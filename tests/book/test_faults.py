@@ -18,8 +18,9 @@ from nbformat.v4 import new_code_cell
 from toydisk import files_of_at_most, tmpfs
 
 from lowcap.book import build as module
-from lowcap.book import cache
+from lowcap.book import cache, run
 from lowcap.book.build import Options, build
+from lowcap.book.execute import execute
 from lowcap.book.pages import site
 from lowcap.book.publish import archive
 from lowcap.notebook import parameters
@@ -28,18 +29,6 @@ DIGITS = Options(dataset="digits")
 LEFT = {".lock", "executed", "html", "sites", "sphinx.log"}
 PROCESSES = multiprocessing.get_context("forkserver")  # its children have imported the package, and nothing else
 PROCESSES.set_forkserver_preload(["lowcap.book.build"])
-
-
-def quick_pages(stage, work, *, strict=True):
-    """A stand-in for Jupyter Book, which takes seconds: one page that shows what the chapter printed."""
-    made = nbformat.read(stage / "book" / "01-replay.ipynb", as_version=4)
-    said = "".join(out.get("text", "") for cell in made.cells for out in cell.get("outputs", []))
-    pages = work / "pages" / "_build" / "html"
-    shutil.rmtree(work / "pages", ignore_errors=True)
-    shutil.copytree(stage / "book", pages / "_sources" / "book", ignore=shutil.ignore_patterns("static", ".*"))
-    (pages / "index.html").write_text(f"<html><head></head><body>{said}</body></html>")
-    (work / "sphinx.log").touch()
-    return pages
 
 
 def rewrite(root, *cells):
@@ -64,18 +53,22 @@ def check_the_next_build(root, text="the next one"):
                for path in (root / "_build" / "executed").iterdir())  # fmt: skip
 
 
-@pytest.fixture(scope="module")
-def good(tmp_path_factory):
-    """A book that was built with real pages; tests copy it."""
-    root = toybook.make(tmp_path_factory.mktemp("good") / "book", toybook.figure_cell(), "print('good')")
-    build(root, DIGITS)
-    return root
+@pytest.fixture
+def root(tmp_path_factory, tmp_path, monkeypatch):
+    """A copy of a book that was built with a real kernel and real pages; what is built in it takes stand-ins.
+
+    Tests that are about kernels, or about chapters with more than printed text, ask for `kernels` too.
+    """
+    monkeypatch.setattr(site, "make_pages", toybook.quick_pages)
+    for place in (module, run):
+        monkeypatch.setattr(place, "execute", toybook.executed_here)
+    return shutil.copytree(toybook.built(tmp_path_factory), tmp_path / "book", symlinks=True)
 
 
 @pytest.fixture
-def root(good, tmp_path, monkeypatch):
-    monkeypatch.setattr(site, "make_pages", quick_pages)
-    return shutil.copytree(good, tmp_path / "book", symlinks=True)
+def kernels(root, monkeypatch):
+    """Chapters run in real kernels."""
+    monkeypatch.setattr(module, "execute", execute)
 
 
 @pytest.fixture
@@ -83,12 +76,12 @@ def lowcap(root, monkeypatch, lowcap):
     """The command line, in the book; of what it says on standard error, the last line."""
     monkeypatch.chdir(root)
 
-    def run(*arguments):
+    def call(*arguments):
         code, out, err = lowcap(*arguments)
         assert "Traceback" not in err
         return code, out, err.splitlines()[-1] if err else ""
 
-    return run
+    return call
 
 
 LIMITED = "import resource\nresource.setrlimit(resource.RLIMIT_AS, (2**33, 2**33))\n"  # address space, not memory
@@ -117,7 +110,7 @@ def check_failure(lowcap, root, told, *options):
     ],
     ids=["killed", "memory", "torch's memory", "deaf"],
 )  # fmt: skip
-def test_a_kernel_that_is_killed_starved_or_deaf(root, lowcap, cell, told):
+def test_a_kernel_that_is_killed_starved_or_deaf(root, kernels, lowcap, cell, told):
     rewrite(root, cell)
     check_failure(lowcap, root, told, "--timeout", 4 if cell == DEAF else 600)
     assert not [child for child in psutil.Process().children(True) if "ipykernel" in " ".join(child.cmdline())]
@@ -135,12 +128,13 @@ def small_disk(root, monkeypatch):
 
 
 @pytest.mark.parametrize("kib", [0, 400, 1000])
-def test_a_full_disk(small_disk, root, lowcap, kib):
+def test_a_full_disk(small_disk, root, kernels, lowcap, monkeypatch, kib):
     rewrite(root, "print('x' * 500_000)")
     ballast = small_disk / "sites" / "ballast"
     ballast.write_bytes(bytes(shutil.disk_usage(small_disk).free - kib * 1024))
     check_failure(lowcap, root, ROOM)
     ballast.unlink()
+    monkeypatch.setattr(module, "execute", toybook.executed_here)
     check_the_next_build(root)
 
 
@@ -168,7 +162,7 @@ def test_a_full_disk_during_a_run_keeps_the_earlier_one(root, lowcap, chapter, s
     assert {path.name for path in chapter.iterdir()} == {".lock", "01-replay.ipynb", "html", "sphinx.log"}
 
 
-def test_a_full_disk_during_archiving_keeps_the_earlier_archive(good, root, lowcap):
+def test_a_full_disk_during_archiving_keeps_the_earlier_archive(root, lowcap):
     for name in archive.BESIDE:
         shutil.copy(toybook.REAL / name, root)
     assert lowcap("archive")[0] == 0
@@ -201,7 +195,8 @@ def running(pid):
 
 def killed(root, point, pid):
     """A build, in a process of its own, that is killed at a point, perhaps by a process that it started."""
-    module.site.make_pages = quick_pages if point != "pages" else site.make_pages
+    module.site.make_pages = toybook.quick_pages if point != "pages" else site.make_pages
+    module.execute = toybook.executed_here if point != "execute" else module.execute
     if point == "pages":
         site.START = site.START.replace("\nmain()", f"\n{KILLER.format(pid=str(pid))}time.sleep(99)")
     elif point in POINTS:
@@ -218,14 +213,14 @@ def killed(root, point, pid):
 
 
 @pytest.mark.parametrize("point", ["execute", "pages", *POINTS])
-def test_a_build_that_is_killed(root, tmp_path, point):
+def test_a_build_that_is_killed(root, tmp_path, request, point):
     before, pid = book(root), tmp_path / "pid"
     rewrite(root, (KILLER.format(pid=str(pid)) + "time.sleep(99)") if point == "execute" else "print('killed')")
     process = PROCESSES.Process(target=killed, args=(root, point, pid), daemon=True)
     process.start()
     process.join()
     assert process.exitcode == -signal.SIGKILL
-    end = time.monotonic() + 30
+    end = time.monotonic() + 120
     while pid.exists() and running(int(pid.read_text())):  # what the build had started
         assert time.monotonic() < end
         time.sleep(0.1)
@@ -234,11 +229,13 @@ def test_a_build_that_is_killed(root, tmp_path, point):
         book(root)
     else:
         assert book(root) == before
+    if point == "execute":
+        request.getfixturevalue("kernels")
     check_the_next_build(root)
 
 
 def waiting(root):
-    module.site.make_pages = quick_pages
+    module.site.make_pages, module.execute = toybook.quick_pages, toybook.executed_here
     build(root, DIGITS)
 
 
@@ -267,7 +264,7 @@ DAMAGES = {
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_a_damaged_cached_chapter_is_executed_again(root, lowcap, damage):
+def test_a_damaged_cached_chapter_is_executed_again(root, kernels, lowcap, monkeypatch, damage):
     (cached,) = (root / "_build" / "executed").iterdir()
     whole = cached.read_text()
     cached.write_text(DAMAGES[damage](whole))
@@ -283,6 +280,7 @@ def test_a_damaged_cached_chapter_is_executed_again(root, lowcap, damage):
     assert re.search(r"execute 01-replay .* peak", out)
     assert "good" in (root / "_build" / "html" / "index.html").read_text()
     assert lowcap("archive")[0] == 0
+    monkeypatch.setattr(module, "execute", toybook.executed_here)
     check_the_next_build(root)
 
 
@@ -297,7 +295,7 @@ class Clock(datetime):
 @pytest.mark.parametrize("days", [-400, 0, 400])
 def test_a_clock_that_jumps(root, monkeypatch, days):
     """Back, not at all (two builds in the same second), ahead; and while a chapter runs."""
-    for place in (module, module.provenance):
+    for place in (module, cache):
         monkeypatch.setattr(place, "datetime", Clock)
     for number in range(cache.KEPT + 3):  # of the future
         path = cache.keep(root / "_build" / "executed", f"{number}", toybook.notebook("1"))
@@ -308,7 +306,9 @@ def test_a_clock_that_jumps(root, monkeypatch, days):
     build(root, DIGITS)
     monkeypatch.setattr(Clock, "shift", timedelta(days=days))
     rewrite(root, f"open({str(jumped)!r}, 'w').close()\nimport time\ntime.sleep(1)\nprint('second')")
+    monkeypatch.setattr(module, "execute", execute)
     page = build(root, Options(dataset="digits", limit=3600))
+    monkeypatch.setattr(module, "execute", toybook.executed_here)
     assert "second" in page.read_text()
     assert len(list((root / "_build" / "sites").iterdir())) == 1
     entry = json.loads((page.parent / "provenance.json").read_text())["01-replay"]

@@ -5,10 +5,8 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.stats import spearmanr
 from sklearn.linear_model import RidgeClassifier
 
-from lowcap import statistics
 from lowcap.chapters.capacity import experiments as capacity
 from lowcap.classes import ALL_PAIRS
 from lowcap.evaluation import evaluate, smallest_width
@@ -65,24 +63,6 @@ def test_the_order_of_pairs_begins_with_the_studys_and_holds_each_once() -> None
     assert tuple(order[:5]) == PAIRS
     assert sorted(order) == sorted(ALL_PAIRS)
     assert pairs_in_order(7) == order[:7]
-
-
-def test_rank_correlation_agrees_with_scipy_and_leaves_out_what_is_missing() -> None:
-    rng = np.random.default_rng(0)
-    x, y = rng.normal(size=(2, 30))
-    y += x
-    found = statistics.rank_correlation([*x, 1.0], [*y, np.nan])
-    assert found["estimate"] == pytest.approx(spearmanr(x, y).statistic)
-    assert found["low"] < found["estimate"] < found["high"]
-
-
-@pytest.mark.parametrize(("x", "expected"), [([1, 2, 3, 4], 1.0), ([4, 3, 2, 1], -1.0), ([5, 5, 5, 5], 0.0)])
-def test_rank_correlation_of_simple_orders(x: list[float], expected: float) -> None:
-    assert statistics.rank_correlation(x, [10, 20, 30, 40])["estimate"] == pytest.approx(expected)
-
-
-def test_rank_correlation_of_two_points_is_not_defined() -> None:
-    assert statistics.rank_correlation([1, 2], [1, 2]).isna().all()
 
 
 def test_a_sweep_has_a_row_per_network_and_does_not_depend_on_its_company() -> None:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lowcap import pruning, statistics, training
+from lowcap import pruning, training
 from lowcap.chapters.magnitude import experiments as magnitude
 from lowcap.chapters.replay import experiments as replay
 from lowcap.chapters.replay import pruned_study
@@ -121,21 +121,6 @@ def test_up_to_the_largest_sparsity_every_level_is_good_enough(scores: list[floa
         k = levels.index(found)
         assert all(fine[: k + 1])
         assert k + 1 == len(fine) or not fine[k + 1]
-
-
-def test_a_comparison_is_of_the_same_networks() -> None:
-    one = pd.DataFrame({"seed": [0, 1, 2], "f1": [0.9, 0.5, 0.7]})
-    other = pd.DataFrame({"seed": [2, 1, 0], "f1": [0.6, 0.4, 0.8]})
-    assert statistics.compared(one, other, ["seed"]).round(9).tolist() == [0.1, 0.1, 0.1]
-
-
-def test_a_summary_is_the_mean_of_each_group_with_its_interval() -> None:
-    index = pd.MultiIndex.from_product([["a", "b"], range(3)], names=["pair", "seed"])
-    table = statistics.summarised(pd.Series([1.0, 2.0, 3.0, 5.0, 5.0, np.nan], index), ["pair"])
-    estimate, low, high = table.loc["a"].tolist()
-    assert estimate == 2
-    assert low < 2 < high
-    assert table.loc["b"].tolist() == [5, 5, 5]
 
 
 def test_a_recipe_decides_the_first_weights(task: Task) -> None:

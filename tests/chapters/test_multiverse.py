@@ -85,13 +85,6 @@ def test_choices_are_listed_with_ours_in_bold():
     assert found.loc["odd"].iloc[0] == "a &lt; b: <b>1 &amp; 2</b>, 3"
 
 
-def test_rank_correlations_of_many_are_those_of_scipy():
-    rng = np.random.default_rng(1)
-    x, y = rng.normal(size=(5, 30)), rng.integers(0, 4, (5, 30)).astype(float)
-    assert statistics.spearman(x, y) == pytest.approx([spearmanr(a, b).statistic for a, b in zip(x, y, strict=True)])
-    assert statistics.spearman(np.ones(4), np.arange(4.0)) == 0
-
-
 def test_an_interval_over_digits_is_the_jackknife_of_digits():
     rng = np.random.default_rng(2)
     names = [f"{a}-{b}" for a in range(6) for b in range(a + 1, 6)]

@@ -16,7 +16,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell
 
 from lowcap import cli
 from lowcap.book.build import Options, build
-from lowcap.book.pages import paper, pdf
+from lowcap.book.pages import paper, pdf, site
 from lowcap.errors import BuildError, UserError
 
 ABOUT = paper.About("Toys & <Nets>", "Ann Toy", "1 May 2026", "Computed on <code>digits</code>.")
@@ -44,11 +44,26 @@ def browser():
         or_fail(str(error))
 
 
+def made_once(folder):
+    """Jupyter Book, whose pages are kept in the folder; from then on a stand-in that gives them again."""
+    make = site.make_pages
+
+    def make_pages(stage, work, *, strict=True):
+        if not folder.exists():
+            shutil.copytree(make(stage, work, strict=strict), folder)
+        shutil.rmtree(work / "pages", ignore_errors=True)
+        return shutil.copytree(folder, work / "pages" / "_build" / "html")
+
+    return make_pages
+
+
 @pytest.fixture(scope="module")
 def root(tmp_path_factory, browser):
     root = toybook.make(tmp_path_factory.mktemp("paper"), *CHAPTER)
-    build(root, Options(dataset="digits", pdf=True))
-    return root
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(site, "make_pages", made_once(tmp_path_factory.mktemp("pages") / "html"))
+        build(root, Options(dataset="digits", pdf=True))
+        yield root
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ from bs4 import BeautifulSoup
 from nbformat.v4 import new_code_cell
 from playwright.sync_api import sync_playwright
 
-from lowcap.book.pages import single_file
+from lowcap.book.pages import single_file, site
 from lowcap.book.run import put_back, run, swap
 from lowcap.errors import BuildError
 from lowcap.notebook import parameters
@@ -160,7 +160,8 @@ def test_what_would_still_be_loaded_is_an_error_and_leaves_the_earlier_file(tmp_
     assert (tmp_path / "one.html").read_text() == "earlier"
 
 
-def test_a_warning_on_a_readers_own_data_is_told_and_does_not_lose_the_run(root, capsys):
+def test_a_warning_on_a_readers_own_data_is_told_and_does_not_lose_the_run(root, capsys, monkeypatch):
+    monkeypatch.setattr(site, "make_pages", toybook.quick_pages)
     source = root / "book" / "01-replay.ipynb"
     good = source.read_text()
     warn = "import warnings\nwarnings.warn('no ' + 'positive values')"

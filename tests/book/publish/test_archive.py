@@ -15,29 +15,22 @@ import yaml
 from jsonschema import Draft7Validator
 from rocrate.rocrate import ROCrate
 
-from lowcap.book.build import Options, build
 from lowcap.book.publish import archive as module
 from lowcap.book.publish.archive import archive, check
 from lowcap.errors import BuildError, UserError
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 OUTPUT = Path("_build")
-JUDGED = """
-from lowcap.notebook import claims
-claims.begin("01-replay", changed=["steps"], dataset="digits")
-claims.record("compared", 5)
-claims.judge("replay-exact", True, numbers=["compared"])
-"""
 
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory):
-    """A book with a figure, a number and a judged claim, built once; tests leave it as it was."""
-    root = toybook.make(tmp_path_factory.mktemp("archive") / "book", toybook.figure_cell("fig-replay"), JUDGED)
+    """A book with a figure, a number and a judged claim; tests leave it as it was."""
+    root = tmp_path_factory.mktemp("archive") / "book"
+    shutil.copytree(toybook.built(tmp_path_factory), root, symlinks=True)
     (root / ".ci").mkdir()
     for name in module.BESIDE:
         shutil.copy(ROOT / name, root / name)
-    build(root, Options(dataset="digits"))
     return root
 
 
@@ -66,7 +59,7 @@ def test_all_that_belongs_to_the_book_is_in_the_archive(root, unpacked):
     beside = {"notebooks/01-replay.ipynb", "results.json", "provenance.json", "ro-crate-metadata.json", "SHA256SUMS"}
     assert inside == pages | beside | {Path(name).name for name in module.BESIDE}
     executed = nbformat.read(unpacked / "notebooks/01-replay.ipynb", as_version=4)
-    assert [cell.execution_count for cell in executed.cells if cell.cell_type == "code"] == [1, 2]
+    assert [cell.execution_count for cell in executed.cells if cell.cell_type == "code"] == [1, 2, 3]
 
 
 def test_check_sums_are_those_of_coreutils(unpacked):

@@ -18,7 +18,7 @@ from nbformat.v4 import new_code_cell
 from lowcap.book.pages import bootstrap
 from lowcap.notebook import parameters
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 COMMIT = "0123456789" * 4
 
 

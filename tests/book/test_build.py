@@ -2,6 +2,7 @@
 
 import errno
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -23,7 +24,6 @@ from lowcap.book.build import Options, build
 from lowcap.book.drift import TOLERANCE
 from lowcap.errors import BuildError, DataError, UserError
 
-RECORD = "from lowcap.notebook import claims\nclaims.record('answer', 0.5)"
 UNEXPECTED = """
 from lowcap.notebook import claims
 claims._resolve = str  # the book's own run, without its data
@@ -45,10 +45,14 @@ def executed_at(root):
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory):
-    """A book that was built once; tests that change it must expect to be followed by others."""
-    root = toybook.make(tmp_path_factory.mktemp("books") / "my {book}", toybook.figure_cell(), RECORD)
-    build(root, DIGITS)
-    return root
+    """A copy of a book that was built once; tests that change it must expect to be followed by others."""
+    source = toybook.built(tmp_path_factory)
+    return shutil.copytree(source, tmp_path_factory.mktemp("books") / source.name, symlinks=True)
+
+
+@pytest.fixture
+def quick_pages(monkeypatch):
+    monkeypatch.setattr(module.site, "make_pages", toybook.quick_pages)
 
 
 def test_the_page_shows_the_figure_with_its_alternative_text_and_says_which_data(root):
@@ -59,14 +63,16 @@ def test_the_page_shows_the_figure_with_its_alternative_text_and_says_which_data
 
 def test_the_caption_leads_to_the_folded_code(root):
     page = published(root)[1]
-    assert '<a class="figure-code" href="#code-fig-line" aria-label="Code of Fig. 1">Code</a>' in page
+    assert '<a class="figure-code" href="#code-fig-replay" aria-label="Code of Fig. 1">Code</a>' in page
     fold = page[page.index('<details class="admonition hide above-input">') : page.index("</details>")]
-    assert 'id="code-fig-line"' in fold
+    assert 'id="code-fig-replay"' in fold
 
 
 def test_results_and_provenance_lie_beside_the_pages(root):
     html = root / "_build" / "html"
-    assert json.loads((html / "results.json").read_text()) == {"results": {"": {"answer": 0.5}}, "claims": []}
+    found = json.loads((html / "results.json").read_text())
+    assert found["results"] == {"01-replay": {"compared": 5}}
+    assert [(claim["id"], claim["verdict"]) for claim in found["claims"]] == [("replay-exact", "holds")]
     entry = json.loads((html / "provenance.json").read_text())["01-replay"]
     assert entry["data"]["name"] == "digits"
     assert entry["parameters"]["steps"] == 100
@@ -97,8 +103,13 @@ def test_an_unchanged_chapter_is_not_executed_again_and_its_launch_button_opens_
     assert "https://mybinder.org/v2/gh/ann/book/main?urlpath=lab/tree/book/01-replay.ipynb" in published(root)[1]
 
 
-def test_a_chapter_is_executed_again_if_asked(root):
+def test_a_chapter_is_executed_again_if_asked(root, quick_pages, monkeypatch):
+    monkeypatch.setattr(module, "execute", toybook.executed_here)
+    rewrite(root, "print('again')")
+    build(root, DIGITS)
     first = executed_at(root)
+    build(root, DIGITS)
+    assert executed_at(root) == first
     time.sleep(1)
     build(root, Options(dataset="digits", again=("01-replay",)))
     assert executed_at(root) != first
@@ -179,12 +190,13 @@ def test_a_full_disk_is_told_before_anything_is_done(root, monkeypatch):
     assert published(root) == before
 
 
-def test_a_disk_that_is_full_after_the_chapters_ran_leaves_the_last_good_book(root, monkeypatch, capsys):
+def test_a_disk_that_is_full_after_the_chapters_ran_leaves_the_last_good_book(root, quick_pages, monkeypatch, capsys):
     def full(path, _):
         raise OSError(errno.ENOSPC, "No space left on device", str(path))
 
     before = published(root)
     rewrite(root, "print('never published')")
+    monkeypatch.setattr(module, "execute", toybook.executed_here)
     monkeypatch.setattr(module, "write_json", full)
     monkeypatch.setattr(cli.signal, "signal", lambda *_: None)
     monkeypatch.setattr(sys, "argv", ["lowcap", "build", "--dataset", "digits"])
@@ -231,7 +243,7 @@ def test_an_interrupted_build_is_one_line_and_leaves_no_kernel(root, tmp_path, s
         assert running.poll() is None
         time.sleep(0.1)
     running.send_signal(sent)
-    _, said = running.communicate(timeout=30)
+    _, said = running.communicate(timeout=120)
     assert running.returncode == 130
     assert said.splitlines()[-1] == "lowcap: interrupted; the last good book is still there"
     assert "Traceback" not in said
