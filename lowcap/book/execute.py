@@ -115,7 +115,7 @@ def execute(
     with _environment(
         LOWCAP_DATASET=dataset,
         LOWCAP_FROM=os.environ.get("LOWCAP_FROM") or os.getcwd(),  # where the path of a folder of images starts
-        IPYTHONDIR=str(folder / ".ipython" / source.stem),  # its own, since another chapter may run beside it
+        IPYTHONDIR=str(folder / f".ipython-{source.stem}"),  # its own, since another chapter may run beside it
         PYTHONHASHSEED="0",
         MPLBACKEND="module://matplotlib_inline.backend_inline",
     ):
