@@ -18,6 +18,7 @@ from lowcap.chapters.robustness import experiments as robustness
 from lowcap.chapters.robustness.corruption import CORRUPTIONS, check_severity
 from lowcap.chapters.tickets import experiments as tickets
 from lowcap.chapters.tracing import activations, subnetworks
+from lowcap.classes import from_name
 from lowcap.errors import UserError
 from lowcap.evaluation import evaluate
 from lowcap.population import Population
@@ -25,16 +26,16 @@ from lowcap.recipe import ADAM, CONVERGED, PUBLISHED, Recipe
 from lowcap.sweep.grid import Axis, Grid, classes, names, numbers, own_or, suggestion, whole
 from lowcap.tasks import DATASETS, Task, load_task, with_train_size
 from lowcap.training import start, trained
+from lowcap.values import LARGEST_SEED
 
 UNITS = 2048  # hidden units of a shard's networks, or one seed: some ten seconds of training
-LARGEST_SEED = 2**32 - 1
 RECIPES = {recipe.name: recipe for recipe in (PUBLISHED, CONVERGED, ADAM)}
 OWN = "own"  # leaves a choice to the experiment: the recipe's epochs, more where images are few; a kind's severities
 OUTER = ("dataset", "pair", "split", "recipe", "epochs")  # axes of which a shard has one value each
 
 
 @dataclass(frozen=True)
-class Shard:
+class ExperimentJob:
     """What is computed, and kept, at a time: one task, split and recipe with a block of seeds at all widths.
 
     Everything that its rows depend on but code, versions and data. `conditions` are the experiment's own axes.
@@ -65,7 +66,7 @@ class Shard:
 
     def rows(self) -> pd.DataFrame:
         """Train, look, and say of each row where it comes from."""
-        task = load_task([int(digit) for digit in self.pair.split("-")], dataset=self.dataset, split_seed=self.split)
+        task = load_task(from_name(self.pair), dataset=self.dataset, split_seed=self.split)
         recipe = RECIPES[self.recipe]
         block = Block(task, recipe if self.epochs == OWN else recipe.but(epochs=self.epochs), self)
         found = EXPERIMENTS[self.experiment].rows(block).reset_index(drop=True)
@@ -81,7 +82,7 @@ class Block:
 
     task: Task
     recipe: Recipe
-    shard: Shard
+    shard: ExperimentJob
 
     def on(self, axis: str) -> tuple[Any, ...]:
         """The values of one of the experiment's own axes."""
@@ -217,12 +218,12 @@ def blocks(widths: Sequence[int], seeds: Sequence[int]) -> list[tuple[int, ...]]
     return [tuple(seeds[i : i + size]) for i in range(0, len(seeds), size)]
 
 
-def shards(experiment: str, grid: Grid) -> Iterator[Shard]:
+def shards(experiment: str, grid: Grid) -> Iterator[ExperimentJob]:
     """The shards of a grid, in the order of its rows."""
     conditions = tuple((name, grid[name]) for name in EXPERIMENTS[experiment].axes)
     for dataset, pair, split, recipe, epochs in product(*(grid[name] for name in OUTER)):
         for seeds in blocks(grid["width"], grid["seed"]):
-            yield Shard(experiment, dataset, pair, split, recipe, epochs, grid["width"], seeds, conditions)
+            yield ExperimentJob(experiment, dataset, pair, split, recipe, epochs, grid["width"], seeds, conditions)
 
 
 def check(experiment: str, grid: Grid) -> None:
