@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from itertools import product
 
 from lowcap.errors import UserError
-from lowcap.sweep.experiments.block import RECIPES, Shard, find
+from lowcap.sweep.experiments.block import RECIPES, ExperimentJob, find
 from lowcap.sweep.grid import Axis, Grid, classes, names, own_or, suggestion, whole
 from lowcap.values import DATASETS, LARGEST_SEED
 
@@ -38,12 +38,12 @@ def blocks(widths: Sequence[int], seeds: Sequence[int]) -> list[tuple[int, ...]]
     return [tuple(seeds[i : i + size]) for i in range(0, len(seeds), size)]
 
 
-def shards(experiment: str, grid: Grid) -> Iterator[Shard]:
+def shards(experiment: str, grid: Grid) -> Iterator[ExperimentJob]:
     """The shards of a grid, in the order of its rows."""
     conditions = tuple((name, grid[name]) for name in find(experiment).axes)
     for dataset, pair, split, recipe, epochs in product(*(grid[name] for name in OUTER)):
         for seeds in blocks(grid["width"], grid["seed"]):
-            yield Shard(experiment, dataset, pair, split, recipe, epochs, grid["width"], seeds, conditions)
+            yield ExperimentJob(experiment, dataset, pair, split, recipe, epochs, grid["width"], seeds, conditions)
 
 
 def check(experiment: str, grid: Grid) -> None:

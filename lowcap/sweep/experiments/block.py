@@ -27,7 +27,7 @@ class Block:
 
     task: Task
     recipe: Recipe
-    shard: Shard
+    shard: ExperimentJob
 
     def on(self, axis: str) -> tuple[Any, ...]:
         """The values of one of the experiment's own axes."""
@@ -71,7 +71,7 @@ def _code(experiment: str) -> str:
 
 
 @dataclass(frozen=True)
-class Shard:
+class ExperimentJob:
     """What is computed, and kept, at a time: one task, split and recipe with a block of seeds at all widths.
 
     Everything that its rows depend on but code, versions and data. `conditions` are the experiment's own axes.
@@ -106,7 +106,7 @@ class Shard:
 
     def rows(self) -> pd.DataFrame:
         """Train, look, and say of each row where it comes from."""
-        task = load_task([int(digit) for digit in self.pair.split("-")], dataset=self.dataset, split_seed=self.split)
+        task = load_task(from_name(self.pair), dataset=self.dataset, split_seed=self.split)
         recipe = RECIPES[self.recipe]
         block = Block(task, recipe if self.epochs == OWN else recipe.but(epochs=self.epochs), self)
         found = find(self.experiment).rows(block).reset_index(drop=True)
