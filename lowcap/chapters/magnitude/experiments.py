@@ -1,8 +1,9 @@
-"""Magnitude pruning, as chapter 3 looks at it: the study's networks again, then networks trained to the end."""
+"""Magnitude pruning, as chapter 3 looks at it: the study's networks again, then networks trained to convergence."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -55,7 +56,9 @@ def published(
 
 def against_reference(rows: pd.DataFrame) -> tuple[int, int]:
     """How many scores of `published` can be compared with the study's original code, and how many agree to 1e-9."""
-    names = {f"f1_pruned_{kind.replace(' ', '_')}_{q}": (kind, q / 100) for kind in KINDS for q in replay.PERCENTAGES}
+    names = {}  # of the reference's columns: the kind and the level that each holds
+    for kind, percentage in product(KINDS, replay.PERCENTAGES):
+        names[f"f1_pruned_{kind.replace(' ', '_')}_{percentage}"] = (kind, percentage / 100)
     known = replay.reference().melt(["pair", "width", "seed"], list(names), var_name="column", value_name="reference")
     known[["kind", "level"]] = pd.DataFrame(known["column"].map(names).tolist(), index=known.index)
     both = rows.merge(known, on=["pair", "width", "seed", "kind", "level"])
@@ -84,8 +87,8 @@ def methods(
     """Five ways to the same sparsity of the first layer: `pruning.results` on the test images per `method` and `level`.
 
     `one-shot`; `fine-tuned` by the recipe `tune` after it; `gradual` during training; `iterative` with rewinding to the
-    initialisation, through `rounds` (by default the levels); and, as a control, `random` masks that are trained from
-    the start.
+    initialisation, through `rounds` (by default the levels); and, as a control, `random` masks over untrained networks,
+    which are then trained.
     """
     dense = trained(task, widths, seeds, recipe)
 
@@ -97,16 +100,16 @@ def methods(
 
     how: dict[str, Any] = {"scope": "first"}
     some = [level for level in levels if level > 0]
+    steps = [level for level in rounds or levels if level > 0]
+    ranking = pruning.rank(dense, **how)
+    # The masks of `random` are drawn before training: what such networks reach needs no knowledge of any weight.
+    at_random = ((level, pruning.prune(fresh(), level, by="random", **how)) for level in some)
     frames = {
-        "one-shot": pruning.one_shot(dense, levels, task.x_test, task.y_test, ranking=pruning.rank(dense, **how)),
+        "one-shot": pruning.one_shot(dense, levels, task.x_test, task.y_test, ranking=ranking),
         "fine-tuned": fine_tuned(dense, task, levels, tune, **how),
         "gradual": look((level, pruning.gradual(fresh(), task, recipe, level, **how)) for level in some),
-        "iterative": look(
-            pruning.iterative(fresh(), task, recipe, [level for level in rounds or levels if level > 0], **how)
-        ),
-        "random": look(
-            (level, train(pruning.prune(fresh(), level, by="random", **how), task, recipe)) for level in some
-        ),
+        "iterative": look(pruning.iterative(fresh(), task, recipe, steps, **how)),
+        "random": look((level, train(masked, task, recipe)) for level, masked in at_random),
     }
     for name in ("gradual", "random"):
         frames[name] = pd.concat([frames["one-shot"].query("level == 0"), frames[name]])
@@ -199,6 +202,8 @@ def largest_sparsity(
         bar = f1[0.0] - within
     elif factor is not None:
         bar = 1 - factor * (1 - f1[0.0])
+    # A level counts only if all lower ones are good enough too; so the last of them is their number less one.
     fine = f1.ge(bar, axis=0).cummin(axis=1)
     last = fine.sum(axis=1) - 1
-    return pd.Series(np.where(last >= 0, f1.columns.to_numpy()[last], np.nan), index=f1.index, name="sparsity")
+    levels = f1.columns.to_numpy()
+    return pd.Series(np.where(last >= 0, levels[last], np.nan), index=f1.index, name="sparsity")
