@@ -288,6 +288,8 @@ def largest_sparsity(
         bar = f1[0.0] - within
     elif factor is not None:
         bar = 1 - factor * (1 - f1[0.0])
+    # A level counts only if all lower ones are good enough too; so the last of them is their number less one.
     fine = f1.ge(bar, axis=0).cummin(axis=1)
     last = fine.sum(axis=1) - 1
-    return pd.Series(np.where(last >= 0, f1.columns.to_numpy()[last], np.nan), index=f1.index, name="sparsity")
+    levels = f1.columns.to_numpy()
+    return pd.Series(np.where(last >= 0, levels[last], np.nan), index=f1.index, name="sparsity")

@@ -42,7 +42,7 @@ def trained(
 ) -> pd.DataFrame:
     """Networks of every width trained on `n` images with wrong labels, looked at as they train.
 
-    Each seed has its own images, wrong labels, starts and order of mini-batches.
+    Each seed has its own images, wrong labels, first weights and order of mini-batches.
 
     Args:
         noise: the share of wrong labels, or several, each with networks of its own.
@@ -100,8 +100,8 @@ def scores(model: Callable[[Tensor], Tensor], task: Task) -> dict[str, np.ndarra
     splits = {"train": (task.x_train, task.y_train), "val": val, "test": (task.x_test, task.y_test)}
     for split, (x, y) in splits.items():
         logits = torch.cat([model(part) for part in x.split(BLOCK)])
-        logits = logits[:, None] if not isinstance(model, Population) else logits
-        guess = logits.argmax(-1) if task.n_outputs > 1 else (logits > 0).to(y)
+        logits = logits[:, None] if not isinstance(model, Population) else logits  # a module is one member
+        guess = logits.argmax(-1) if task.n_outputs > 1 else (logits > 0).to(y)  # (N, P)
         found[f"{split}_error"] = (guess != y[:, None]).double().mean(0).numpy()
         found[f"{split}_loss"] = losses(logits, y).numpy()
     return found
@@ -137,9 +137,12 @@ def threshold(
     """
     middle = _by(rows, x, by).median()
     fine = middle <= at_most
+    # A single size that happens to fit does not count: all sizes beyond it have to fit too.
     fine = fine[::-1].cummin()[::-1] if from_above else fine.cummin()
     known = fine.index[fine]
-    return float("nan") if not len(known) else float(known[0] if from_above else known[-1])
+    if not len(known):
+        return float("nan")
+    return float(known[0] if from_above else known[-1])
 
 
 def landmarks(rows: pd.DataFrame, *, x: str = "width", y: str = "test_error") -> pd.Series:
@@ -158,15 +161,28 @@ def landmarks(rows: pd.DataFrame, *, x: str = "width", y: str = "test_error") ->
         UserError: a column that is missing, or no rows.
     """
     mean = _by(rows, x, y).mean()
+    # Not the highest point of the curve, which is often its left end, but the highest above what came before.
     above = mean - mean.cummin()
     at_peak = above.idxmax() if above.max() > 0 else mean.index[-1]
     at_minimum = mean.loc[:at_peak].idxmin()
+    minimum, peak = mean[at_minimum], mean[at_peak]
     each = rows.pivot_table(index="seed", columns=x, values=y)
-    found = {"at_minimum": at_minimum, "minimum": mean[at_minimum], "at_peak": at_peak, "peak": mean[at_peak]}
-    found |= {"first": mean.loc[:at_minimum].max() - mean[at_minimum], "rise": mean[at_peak] - mean[at_minimum]}
-    found |= {"ratio": mean[at_peak] / max(mean[at_minimum], 1e-12), "sure": (each[at_peak] - each[at_minimum]).min()}
-    found |= {"fall": mean[at_peak] - mean.loc[at_peak:].min(), "at_last": mean.index[-1], "last": mean.iloc[-1]}
-    return pd.Series(found | {"best": mean.idxmin()}, dtype=float)
+    rise_of_each = each[at_peak] - each[at_minimum]
+    found = {
+        "at_minimum": at_minimum,
+        "minimum": minimum,
+        "at_peak": at_peak,
+        "peak": peak,
+        "first": mean.loc[:at_minimum].max() - minimum,
+        "rise": peak - minimum,
+        "ratio": peak / max(minimum, 1e-12),
+        "sure": rise_of_each.min(),
+        "fall": peak - mean.loc[at_peak:].min(),
+        "at_last": mean.index[-1],
+        "last": mean.iloc[-1],
+        "best": mean.idxmin(),
+    }
+    return pd.Series(found, dtype=float)
 
 
 def per_seed(rows: pd.DataFrame, *, x: str = "width", y: str = "test_error") -> pd.DataFrame:
@@ -174,7 +190,8 @@ def per_seed(rows: pd.DataFrame, *, x: str = "width", y: str = "test_error") -> 
     is not at both of them."""
     mean, found = _by(rows, x, y).mean(), landmarks(rows, x=x, y=y)
     each = rows.pivot_table(index="seed", columns=x, values=y)
-    late = each[mean.loc[found["at_peak"] :].idxmin()]
+    at_lowest_after = mean.loc[found["at_peak"] :].idxmin()
+    late = each[at_lowest_after]
     low, peak = each[found["at_minimum"]], each[found["at_peak"]]
     return pd.DataFrame({"rise": peak - low, "ratio": peak / low.clip(lower=1e-12), "fall": peak - late})
 
@@ -201,8 +218,8 @@ def survey(rows: pd.DataFrame, by: Sequence[str], *, fit: str, at_most: float) -
         if zero > 0:
             beyond, widths = group[group["width"] >= zero], sorted(set(group["width"]))
             row["away"] = abs(widths.index(marks["at_peak"]) - widths.index(zero))
-            row |= {"at_zero": beyond.loc[beyond["width"] == zero, "test_error"].mean()}
-            row |= {"past": landmarks(beyond)["rise"]}
+            row["at_zero"] = beyond.loc[beyond["width"] == zero, "test_error"].mean()
+            row["past"] = landmarks(beyond)["rise"]
         found.append(row)
     return pd.DataFrame(found, columns=[*by, *marks.index, "zero", "times", "away", "at_zero", "past"])
 
@@ -214,7 +231,8 @@ def very_wide(widths: Iterable[int], known: Sequence[int], zero: float, times: f
     """
     goal = times * zero if zero > 0 else float("inf")
     above = sorted(width for width in set(widths) if width > max(known))
-    return [width for width, last in zip(above, [max(known), *above], strict=False) if last < goal]
+    before = [max(known), *above]  # the width before each; one more is needed while that one is below the goal
+    return [width for width, last in zip(above, before, strict=False) if last < goal]
 
 
 def _by(rows: pd.DataFrame, x: str, y: str) -> Any:

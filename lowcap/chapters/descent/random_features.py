@@ -24,11 +24,11 @@ from lowcap.tasks import Task, with_label_noise, with_train_size
 
 BLOCK = 1000  # images whose features are held in memory at a time
 FINE = 1e-6  # smallest over largest eigenvalue from which on a matrix may be squared before it is decomposed
-N_VAL = 2500  # validation images that choose a penalty or a moment to stop, at most
+N_VAL = 2500  # validation images that choose a penalty or a step to stop at, at most
 
 
 def random_layer(n_pixels: int, n_features: int, seed: int) -> Tensor:
-    """First weights `(D, F)`, normal with variance 2 / D (He et al. 2015); a narrower layer is the start of a wider."""
+    """First weights `(D, F)`, normal with variance 2 / D (He et al. 2015); a narrower layer begins a wider one."""
     draw = np.random.default_rng([seed, n_pixels]).standard_normal((n_features, n_pixels), dtype=np.float32)
     return torch.from_numpy(draw).T * (2 / n_pixels) ** 0.5
 
@@ -48,8 +48,9 @@ def ridge(features: Tensor, targets: Tensor, penalties: Sequence[float] = (0.0,)
     for penalty in penalties:
         number("penalties (each)", penalty, least=0)
     u, s, v = _svd(features)
-    image = u.T @ targets
+    image = u.T @ targets  # (R, N) @ (N, K) -> (R, K)
     zero = s <= s.max() * max(features.shape) * torch.finfo(s.dtype).eps  # as numpy.linalg.lstsq decides it
+    # v s / (s² + penalty) u' y: for each singular value one factor per penalty.
     shrunk = [torch.where(zero, 0, s / (s**2 + penalty).clamp(min=1e-300)) for penalty in penalties]
     return torch.stack([v @ (factor[:, None] * image) for factor in shrunk])
 
@@ -70,7 +71,9 @@ def _svd(matrix: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 def coded(y: Tensor, n_outputs: int) -> Tensor:
     """Labels as targets `(N, K)` of a regression with mean about 0: -1 and 1 for a pair, else one-hot less 1 / K."""
-    return 2 * y.double()[:, None] - 1 if n_outputs == 1 else one_hot(y, n_outputs).double() - 1 / n_outputs
+    if n_outputs == 1:
+        return 2 * y.double()[:, None] - 1
+    return one_hot(y, n_outputs).double() - 1 / n_outputs
 
 
 def feature_curve(
@@ -82,7 +85,7 @@ def feature_curve(
     noises: Sequence[float] = (0.0,),
     penalties: Sequence[float] = (0.0,),
 ) -> pd.DataFrame:
-    """Random features of every width, fitted in closed form to `n` training images, one draw of all chance per seed.
+    """Random features of every width, fitted in closed form to `n` training images; all that is random by the seed.
 
     Returns:
         A row per `width, seed, noise` (share of wrong training labels) and `penalty` with `n`, and for the training
@@ -104,6 +107,7 @@ def _features_of_seed(
     task: Task, widths: list[int], seed: int, n: int, noises: Sequence[float], penalties: Sequence[float]
 ) -> pd.DataFrame:
     small = with_train_size(task, n, seed)
+    # All shares of wrong labels at once, as more columns of targets: the decomposition is the costly part.
     noisy = [with_label_noise(small, noise, seed) for noise in noises]
     layer = random_layer(task.n_features, max(widths), seed)
     targets = torch.cat([coded(one.y_train, task.n_outputs) for one in noisy], 1)  # (N, noises * K)
@@ -120,9 +124,10 @@ def _features_of_seed(
         del given["val"]  # nothing to choose
     for split, (x, labels) in given.items():
         sums = [torch.zeros(2, len(noisy), len(penalties), dtype=torch.float64) for _ in widths]
-        for start in range(0, len(x), BLOCK):
-            features = (x[start : start + BLOCK] @ layer).relu().double()
-            parts = [y[start : start + BLOCK] for y in labels]
+        for begin in range(0, len(x), BLOCK):
+            # Features of the widest layer; narrower ones are its first columns.
+            features = (x[begin : begin + BLOCK] @ layer).relu().double()  # (B, F)
+            parts = [y[begin : begin + BLOCK] for y in labels]
             for total, weight, width in zip(sums, weights, widths, strict=True):
                 total += _missed(features[:, :width], weight, parts, task.n_outputs)
         for frame, total in zip(frames, sums, strict=True):
@@ -133,11 +138,13 @@ def _features_of_seed(
 def _missed(features: Tensor, weights: Tensor, labels: list[Tensor], k: int) -> Tensor:
     """Wrong answers and squared distances, summed over the images: `(2, noises, penalties)`."""
     outputs = features @ weights.permute(1, 0, 2).flatten(1)  # (B, penalties * noises * K)
-    outputs = outputs.view(len(features), len(weights), len(labels), k).permute(2, 1, 0, 3)
-    distance = torch.stack([(out - coded(y, k)).square().sum((1, 2)) for out, y in zip(outputs, labels, strict=True)])
-    guess = outputs.argmax(-1) if k > 1 else (outputs[..., 0] > 0).double()
-    wrong = torch.stack([(g != y).sum(1) for g, y in zip(guess, labels, strict=True)])
-    return torch.stack([wrong, distance])
+    outputs = outputs.view(len(features), len(weights), len(labels), k).permute(2, 1, 0, 3)  # (noises, penalties, B, K)
+    guess = outputs.argmax(-1) if k > 1 else (outputs[..., 0] > 0).double()  # (noises, penalties, B)
+    wrong, distance = [], []
+    for out, answer, y in zip(outputs, guess, labels, strict=True):
+        wrong.append((answer != y).sum(1))
+        distance.append((out - coded(y, k)).square().sum((1, 2)))
+    return torch.stack([torch.stack(wrong), torch.stack(distance)])
 
 
 STEPS = (0.02, 0.04, 0.08, 0.12, 0.16, 0.2, 0.3, 0.4, 0.6, 0.8, 0.9, 0.95, 1, 1.05, 1.1, 1.2, 1.5, 2, 3, 4, 8)
@@ -145,4 +152,5 @@ STEPS = (0.02, 0.04, 0.08, 0.12, 0.16, 0.2, 0.3, 0.4, 0.6, 0.8, 0.9, 0.95, 1, 1.
 
 def sizes_around(n: int, reach: float = 16) -> list[int]:
     """Sizes from a fiftieth of `n` to `reach` times `n`, densest at `n` itself, where a peak is expected."""
-    return sorted({max(1, round(n * step)) for step in [*STEPS, reach] if step <= reach})
+    steps = [step for step in [*STEPS, reach] if step <= reach]
+    return sorted({max(1, round(n * step)) for step in steps})

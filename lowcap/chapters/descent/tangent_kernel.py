@@ -29,7 +29,7 @@ from lowcap.tasks import Task
 CHUNK = 100  # images whose gradients are held in memory at a time
 N_KERNEL = 100  # training images on which the change of the kernel is measured
 MOMENTUM = 0.8
-TWIN = 2**16  # what the start of another network on the same images differs by from a seed
+TWIN = 2**16  # added to a seed for another network on the same images
 RATE = 0.8  # learning rate as a share of 1 / (largest eigenvalue of the first kernel)
 
 
@@ -57,18 +57,23 @@ def _one_hidden_layer(module: nn.Sequential, x: Tensor, other: Tensor) -> Tensor
     """The kernel of Linear, ReLU, Linear: per unit, by the first weights x x' v² where both images light it, by the
     second the product of its activations; biases count as a pixel, and a unit, that is always 1."""
     first, last = cast(nn.Linear, module[0]), cast(nn.Linear, module[2])
-    before, before_other = first(x), first(other)
+    before, before_other = first(x), first(other)  # (N, units), (M, units)
+    # (N, units) @ (units, M) -> (N, M): the sum of v² over the units that both images light.
     by_first = ((before > 0) * last.weight.square()) @ (before_other > 0).to(x).T
     by_last = before.relu() @ before_other.relu().T
-    return (x @ other.T + float(first.bias is not None)) * by_first + by_last + float(last.bias is not None)
+    pixels = x @ other.T + float(first.bias is not None)
+    return pixels * by_first + by_last + float(last.bias is not None)
 
 
 def _by_gradients(module: nn.Module, x: Tensor, other: Tensor) -> Tensor:
-    kept = [_gradients(module, part) for part in other.split(CHUNK)]
+    """The kernel by the definition, block by block of images: gradients of all images at once would not fit."""
+    columns = [_gradients(module, part) for part in other.split(CHUNK)]
     rows = []
     for part in x.split(CHUNK):
-        own = _gradients(module, part)
-        blocks = [torch.stack([a @ b.T for a, b in zip(own, one, strict=True)]).sum(0) for one in kept]
+        own, blocks = _gradients(module, part), []
+        for others in columns:
+            products = [a @ b.T for a, b in zip(own, others, strict=True)]  # one per parameter, (B, B)
+            blocks.append(torch.stack(products).sum(0))
         rows.append(torch.cat(blocks, 1))
     return torch.cat(rows)
 
@@ -88,7 +93,7 @@ class Linearised:
     """Gradient descent on a linearised network, solved mode by mode of its kernel `(N, N)` with the training images.
 
     The loss is half the squared distance from the targets `(N,)`, summed over images; the steps are those of
-    `torch.optim.SGD` on the whole training set, with heavy-ball momentum.
+    `torch.optim.SGD` on the complete training set, with heavy-ball momentum.
 
     Attributes:
         start: the network's outputs `(N,)` for the training images before training.
@@ -128,8 +133,9 @@ class Linearised:
     def _left(self, values: Tensor, step: int) -> Tensor:
         """What is left of the distance from the targets along each mode: velocity and distance obey a 2 x 2 system."""
         one, m = torch.ones_like(values), self.momentum
+        # One step: velocity v <- m v + eigenvalue d, distance d <- d - lr v.
         rows = [[m * one, values], [-self.lr * m * one, 1 - self.lr * values]]
-        system = torch.stack([torch.stack(row, -1) for row in rows], -2)
+        system = torch.stack([torch.stack(row, -1) for row in rows], -2)  # (modes, 2, 2)
         return torch.linalg.matrix_power(system, step)[:, 1, 1]
 
 
@@ -145,12 +151,12 @@ def follow(
     """Networks for a pair of classes and their linearisations, side by side through full-batch gradient descent.
 
     Targets are -1 and 1, the loss is squared error, the first weights are He's. The rate is a fixed share of the
-    largest that is stable for the linearised network. Each seed has its own images, wrong labels and starts.
+    largest that is stable for the linearised network. Each seed has its own images, wrong labels and first weights.
 
     Returns:
         A row per `width, seed, step` (0 is before training): `train_error, test_error` of the network,
         `lazy_train_error, lazy_test_error` of the linearised one, `agreement`, the share of test images that both
-        answer alike, `twin_agreement`, the same for the network and one from another start, `distance` and `turn` of
+        answer alike, `twin_agreement`, the same for the network and one from another seed, `distance` and `turn` of
         the kernel from the first (see `change`), and `moved`, the relative change of the first weights. On the last
         step also `first_error, first_agreement`: kernel regression, after all time, with the first kernel; and
         `last_error, last_agreement`: with the kernel after training.
@@ -169,15 +175,19 @@ def _follow(task: Task, width: int, seed: int, n: int, noise: float, steps: list
     noisy = noisy_part(task, n, noise, seed)
     noisy = replace(noisy, x_train=noisy.x_train[:, noisy.live], x_test=noisy.x_test[:, noisy.live])
     x, x_test, y = noisy.x_train, noisy.x_test, coded(noisy.y_train, 1)[:, 0]
+    # The twin says how far two networks differ anyway: the linearised one can hardly be closer than that.
     net, twin = (Population([width], [s], n_features=x.shape[1], init="he").to_module(0) for s in (seed, seed + TWIN))
-    began, kernel, cross = net.get_parameter("0.weight").detach().clone(), *_kernels(net, x, x_test)
-    lr, at = RATE / float(torch.linalg.eigvalsh(kernel.double())[-1]), [0, *steps]
+    began = net.get_parameter("0.weight").detach().clone()
+    kernel, cross = _kernels(net, x, x_test)  # before training, as the linearised network keeps them
+    largest = float(torch.linalg.eigvalsh(kernel.double())[-1])
+    lr, at = RATE / largest, [0, *steps]
     lazy = Linearised(kernel, _outputs(net, x), y, lr, MOMENTUM)
     both = lazy.outputs(torch.cat([kernel, cross]), _outputs(net, torch.cat([x, x_test])), [*at, None])
     rows, optimizers = [], [torch.optim.SGD(one.parameters(), lr, MOMENTUM) for one in (net, twin)]
     for i, step in enumerate(at):
+        more = step - at[max(i - 1, 0)]  # steps since the last look
         for one, optimizer in zip((net, twin), optimizers, strict=True):
-            _descend(one, x, y.float(), optimizer, step - at[max(i - 1, 0)])
+            _descend(one, x, y.float(), optimizer, more)
         distance, turn = change(tangent_kernel(net, x[:N_KERNEL]), kernel[:N_KERNEL, :N_KERNEL])
         moved = float((net.get_parameter("0.weight").detach() - began).norm() / began.norm())
         how_far = {"step": step, "distance": distance, "turn": turn, "moved": moved}
@@ -190,7 +200,7 @@ def _follow(task: Task, width: int, seed: int, n: int, noise: float, steps: list
 
 
 def _compared(net: nn.Module, twin: nn.Module, lazy: Tensor, task: Task) -> dict[str, float]:
-    """A network, its linearisation's outputs `(N + M,)` and a network from another start on the same images."""
+    """A network, its linearisation's outputs `(N + M,)` and a network from another seed on the same images."""
     out, out_test = _outputs(net, task.x_train), _outputs(net, task.x_test)
     lazy_train, lazy_test = lazy.split([len(out), len(out_test)])
     return {

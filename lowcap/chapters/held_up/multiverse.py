@@ -28,7 +28,7 @@ class Question:
         claim: its id.
         name: what it is about, in a few words.
         choices: for each choice, its options; with one alone there is nothing to choose.
-        judged: from one option per choice, whether the claim holds (None: cannot be told), and whether in part.
+        judged: from one option per choice, whether the claim holds (None: it cannot be known), and whether in part.
 
     Raises:
         UserError: an unknown claim, or a choice without options.
@@ -58,7 +58,7 @@ def explore(questions: Iterable[Question]) -> pd.DataFrame:
     for question in questions:
         own = {choice: next(iter(options)) for choice, options in question.choices.items()}
         for labels in product(*question.choices.values()):
-            taken = dict(zip(question.choices, labels, strict=True))
+            taken = dict(zip(question.choices, labels, strict=True))  # one option of each choice
             other = [choice for choice, label in taken.items() if label != own[choice]]
             values = {choice: question.choices[choice][label] for choice, label in taken.items()}
             verdict = claims.word(*question.judged(values))

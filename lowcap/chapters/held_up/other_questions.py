@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
+from itertools import product
 from typing import Any
 
 import pandas as pd
@@ -93,10 +94,14 @@ def graceful(rows: pd.DataFrame, trained: Mapping[str, pd.DataFrame], width: int
     """Does F1 fall gracefully? `rows` as of `studys_own`, `trained` as the second of `pruned_pairs`, by optimiser."""
 
     def judged(option: Mapping[str, Any]) -> tuple[bool, bool]:
-        end = trained[option["optimiser"]]
-        end = end[(end["layers"] == "first") & end["pair"].isin(set(rows["pair"])) & end["width"].eq(option["width"])]
-        tables = _by_level(rows, option), end.groupby(["pair", "level"])["f1"].agg(option["over the starts"]).unstack()
-        falls = [-float(table[list(TENTHS)].diff(axis=1).min().min()) for table in tables]
+        end = trained[option["optimiser"]]  # networks trained to convergence, on the study's own pairs
+        same_pairs, same_width = end["pair"].isin(set(rows["pair"])), end["width"].eq(option["width"])
+        end = end[(end["layers"] == "first") & same_pairs & same_width]
+        converged = end.groupby(["pair", "level"])["f1"].agg(option["over the starts"]).unstack()
+        # The steepest fall from one tenth of the weights to the next, of any pair.
+        falls = []
+        for table in (_by_level(rows, option), converged):
+            falls.append(-float(table[list(TENTHS)].diff(axis=1).min().min()))
         return bool(falls[0] <= option["graceful up to"]), bool(falls[1] <= option["graceful up to"])
 
     more: dict[str, Mapping[str, Any]] = {
@@ -123,10 +128,12 @@ def trace_no_loss(rows: pd.DataFrame, least: float, loss: float) -> Question:
         mine = rows[rows["width"] == option["width"]]
         if option["chosen on"] == "test":
             mine = mine.assign(val=mine["test"])
-        none, some = (
-            removable(mine, loss=lost).groupby("by")["share"].agg(option["over the networks"])
-            for lost in (0.0, option["loss allowed"])
-        )
+
+        def removed(loss: float) -> pd.Series:
+            """The share of units that can go, by score."""
+            return removable(mine, loss=loss).groupby("by")["share"].agg(option["over the networks"])
+
+        none, some = removed(0.0), removed(option["loss allowed"])
         best = none["firing"] if option["score"] == "firing" else none.drop("random").max()
         return bool(best >= least), bool(some.max() >= least)
 
@@ -145,7 +152,7 @@ def trace_no_loss(rows: pd.DataFrame, least: float, loss: float) -> Question:
 
 
 def saliency_strokes(networks: Mapping[str, Population], x: Tensor) -> Question:
-    """Does the network focus on the strokes? `networks` of the study and such as are trained to the end; images `x`."""
+    """Does the network focus on the strokes? `networks` of the study and converged ones; images `x`."""
     methods = {
         "change when a pixel is raised": "finite difference",
         "gradient": "gradient",
@@ -157,13 +164,15 @@ def saliency_strokes(networks: Mapping[str, Population], x: Tensor) -> Question:
     def located(kind: str, method: str, ink: float) -> tuple[pd.Series, pd.Series]:
         mine = saliency.where(attribution.maps(networks[kind], x, method), {"ink": x > ink})
         share, area = mine["share"], mine["area"].iloc[0]
+        # How bright a pixel of ink is on average, against one beside it.
         brighter = share / (1 - share).clip(lower=1e-12) * (1 - area) / area
         return saliency.estimate(share), saliency.estimate(brighter)
 
     def judged(option: Mapping[str, Any]) -> tuple[bool, bool]:
         both = [located(kind, option["map"], option["a pixel is ink above"]) for kind in networks]
         bright = all(brighter["low"] >= option["ink at least so many times as bright"] for _, brighter in both)
-        return bright and all(share["low"] > 0.5 for share, _ in both), bright
+        mostly = all(share["low"] > 0.5 for share, _ in both)
+        return bright and mostly, bright
 
     return Question(
         "saliency-strokes",
@@ -180,18 +189,20 @@ def saliency_strokes(networks: Mapping[str, Population], x: Tensor) -> Question:
 def robust_published(networks: robustness.Networks, small: int, large: int, *, sigma: float, patch: float) -> Question:
     """Is width robust beyond clean scores, as the study trained? `networks` of both widths, by that protocol."""
     sigmas, patches = around(sigma, (0.2, 0.5)), around(patch, (5, 9))
-    rows = robustness.over_splits(networks, {"gaussian": [0, *sigmas.values()], "occlusion": [0, *patches.values()]})
-    tables = {
-        (kind, severity): effects.effects(effects.paired(rows, kind, severity, small, large))
-        for kind, severities in (("gaussian", sigmas), ("occlusion", patches))
-        for severity in severities.values()
-    }
+    severities = {"gaussian": list(sigmas.values()), "occlusion": list(patches.values())}
+    rows = robustness.over_splits(networks, {kind: [0, *levels] for kind, levels in severities.items()})
+    tables = {}
+    for kind, levels in severities.items():
+        for severity in levels:
+            tables[kind, severity] = effects.effects(effects.paired(rows, kind, severity, small, large))
 
     def judged(option: Mapping[str, Any]) -> tuple[bool, bool]:
         both = [tables["gaussian", option["noise σ"]], tables["occlusion", option["side of the patch"]]]
         beyond = [one.loc[option["robust means"], "low"] > option["F1 that matters"] for one in both]
+        # In part: for noise or for the patch all three measures agree, and none says the opposite.
         three = [one.loc[["hurt", "drop", "matched"]] for one in both]
-        agreed, against = [(one["low"] > 0).all() for one in three], [(one["high"] < 0).any() for one in three]
+        agreed = [(one["low"] > 0).all() for one in three]
+        against = [(one["high"] < 0).any() for one in three]
         return all(beyond), any(agreed) and not any(against)
 
     measures = {"less lost": "drop", "more at equal clean F1": "matched", "higher F1, disturbed": "hurt"}
@@ -210,22 +221,20 @@ def robust_published(networks: robustness.Networks, small: int, large: int, *, s
 
 def feature_learning(tasks: Sequence[Task], n: int, noises: Sequence[float], reach: int, n_seeds: int) -> Question:
     """Is there a late descent without feature learning? Random features on `n` images and on half as many."""
-    rows = pd.concat(
-        random_features.feature_curve(
-            task, random_features.sizes_around(size, reach), range(n_seeds), n=size, noises=noises
-        ).assign(task=task.name, size=size)
-        for task in tasks
-        for size in (n, n // 2)
-    )
+    frames = []
+    for task, size in product(tasks, (n, n // 2)):
+        widths = random_features.sizes_around(size, reach)
+        curve = random_features.feature_curve(task, widths, range(n_seeds), n=size, noises=noises)
+        frames.append(curve.assign(task=task.name, size=size))
+    rows = pd.concat(frames)
     curves = dict(iter(rows.groupby(["task", "size", "noise"])))
 
     def judged(option: Mapping[str, Any]) -> tuple[bool, bool]:
         down = []
+        widest = option["widest, times the images"] * option["training images"]
         for task in tasks:
             mine = curves[task.name, option["training images"], option["wrong labels"]]
-            marks = descent.landmarks(
-                mine[mine["width"] <= option["widest, times the images"] * option["training images"]]
-            )
+            marks = descent.landmarks(mine[mine["width"] <= widest])
             down.append(bool(marks["fall"] >= option["late descent, of the rise"] * marks["rise"]))
         return not any(down), not all(down)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import cache
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -44,11 +45,11 @@ def pruned_pairs(
     The latter hold `f1` per `pair, width, seed, level` and `layers`: `first`, or `layer` for each of the two. Levels
     are `LEVELS`, and every tenth for the pairs `tenths`.
     """
-    whole, less = [], []
+    full, less = [], []
     for pair in pairs:
         task = load_task(pair, dataset=dataset)
         dense = training.trained(task, widths, seeds, recipe.stretched(task))
-        whole.append(evaluate(dense, task.x_test, task.y_test).assign(pair=task.name))
+        full.append(evaluate(dense, task.x_test, task.y_test).assign(pair=task.name))
         some = dense.select([i for i, width in enumerate(dense.widths) if width in pruned])
         levels = sorted({*LEVELS, *TENTHS}) if pair in tenths else LEVELS
         for layers in LAYERS.values():
@@ -58,7 +59,7 @@ def pruned_pairs(
                 with torch.no_grad():
                     f1 = f1_score(small(task.x_test) > 0, task.y_test)
                 less.append(small.members.assign(pair=task.name, layers=layers, level=level, f1=f1.numpy()))
-    return pd.concat(whole, ignore_index=True), pd.concat(less, ignore_index=True)
+    return pd.concat(full, ignore_index=True), pd.concat(less, ignore_index=True)
 
 
 def difficulties(pairs: Iterable[tuple[int, int]], *, dataset: str = "auto") -> pd.DataFrame:
@@ -66,9 +67,9 @@ def difficulties(pairs: Iterable[tuple[int, int]], *, dataset: str = "auto") -> 
     rows = {}
     for pair in pairs:
         task = load_task(pair, dataset=dataset)
-        means = torch.stack([task.x_train[task.y_train == k].mean(0) for k in (0, 1)])
-        nearest = torch.cdist(task.x_val, means).argmin(1) != task.y_val
-        rows[task.name] = {"linear": linear_error(task), "nearest": float(nearest.double().mean())}
+        means = torch.stack([task.x_train[task.y_train == k].mean(0) for k in (0, 1)])  # (2, D)
+        missed = torch.cdist(task.x_val, means).argmin(1) != task.y_val
+        rows[task.name] = {"linear": linear_error(task), "nearest": float(missed.double().mean())}
     return pd.DataFrame(rows).T
 
 
@@ -83,12 +84,15 @@ def correlation(hard: pd.Series, needed: pd.Series, over: str) -> pd.Series:
     if over == "pairs" or found.isna().any():
         return found
     labels = both.index.str.split("-")
-    digits = sorted({digit for pair in labels for digit in pair})
-    left = [both[[digit not in pair for pair in labels]] for digit in digits]
-    each = np.array([statistics.spearman(*one.to_numpy().T) for one in left if len(one) > 2])
+    found_without = []
+    for digit in sorted(set(chain.from_iterable(labels))):
+        left = both[[digit not in pair for pair in labels]]
+        if len(left) > 2:
+            found_without.append(statistics.spearman(*left.to_numpy().T))
+    each = np.array(found_without)
     error = 1.96 * np.sqrt(len(each) * each.var()) if len(each) > 2 else np.nan
-    whole = found["estimate"]
-    return pd.Series({"estimate": whole, "low": whole - error, "high": whole + error})
+    estimate = found["estimate"]
+    return pd.Series({"estimate": estimate, "low": estimate - error, "high": estimate + error})
 
 
 def around(value: float, others: Iterable[float]) -> dict[str, float]:
@@ -105,9 +109,12 @@ def minimum_width(rows: Mapping[str, pd.DataFrame], *, threshold: float, dataset
         scores = rows[option["optimiser"]].groupby(["pair", "width"])[option["score"]]
         table = scores.agg(option["over the starts"]).unstack()
         known = printed[printed.index.isin(table.index)]
-        found = pd.Series({pair: _first(table.loc[pair], threshold, option["wide enough"]) for pair in known.index})
-        enough = (found.fillna(np.inf) >= known).to_numpy()
-        return (bool(enough.all()), bool(enough.mean() >= 0.5)) if len(known) else (None, False)
+        stays = option["wide enough"]
+        found = pd.Series({pair: _first(table.loc[pair], threshold, stays) for pair in known.index})
+        if not len(known):
+            return None, False  # the study prints nothing for these pairs
+        enough = (found.fillna(np.inf) >= known).to_numpy()  # no width suffices: more is needed than was tried
+        return bool(enough.all()), bool(enough.mean() >= 0.5)
 
     return Question(
         "minimum-width",
@@ -123,6 +130,7 @@ def minimum_width(rows: Mapping[str, pd.DataFrame], *, threshold: float, dataset
 
 
 def _first(scores: pd.Series, threshold: float, stays: bool) -> float:
+    """The smallest width whose score exceeds the threshold, as do those of all larger ones if it `stays` above."""
     if stays:
         return smallest_width(scores, lambda f1: f1 > threshold)
     above = scores.index[scores > threshold]
@@ -147,11 +155,11 @@ def capacity_difficulty(
 
     def judged(option: Mapping[str, Any]) -> tuple[bool, bool]:
         average = option["over the starts"]
-        measures = {"threshold": "mean", "tolerance": average, "times the error": average}
-        found = [
-            positive(option["optimiser"], over_starts, option["difficulty"], option["interval"], rule, option[rule])
-            for rule, over_starts in measures.items()
-        ]
+        averages = {"threshold": "mean", "tolerance": average, "times the error": average}
+        found = []
+        for rule, own in averages.items():
+            how = option["optimiser"], own, option["difficulty"], option["interval"]
+            found.append(positive(*how, rule, option[rule]))
         return all(found), any(found)
 
     return Question(
@@ -179,8 +187,9 @@ def simple_tasks(
     def below(optimiser: str, size: int, layers: str, average: str, over: str, bar: str, value: float) -> bool:
         mine = rows[optimiser]
         mine = mine[(mine["width"] == size) & (mine["layers"] == layers) & mine["level"].isin(LEVELS)]
-        found = pruning.largest_sparsity(mine, by=["pair", "width", "seed"], **{bar: value}).groupby("pair")
-        return bool(correlation(hard["linear"], found.agg(average), over)["high"] < 0)
+        largest = pruning.largest_sparsity(mine, by=["pair", "width", "seed"], **{bar: value})
+        of_pairs = largest.groupby("pair").agg(average)
+        return bool(correlation(hard["linear"], of_pairs, over)["high"] < 0)
 
     def judged(option: Mapping[str, Any]) -> tuple[bool, bool]:
         how = [option[name] for name in ("optimiser", "width", "pruned", "over the starts", "interval")]

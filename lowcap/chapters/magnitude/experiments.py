@@ -1,4 +1,4 @@
-"""Magnitude pruning, as chapter 3 looks at it: ways to prune networks that were trained to the end."""
+"""Magnitude pruning, as chapter 3 looks at it: ways to prune networks that were trained to convergence."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ def methods(
     """Five ways to the same sparsity of the first layer: `pruning.results` on the test images per `method` and `level`.
 
     `one-shot`; `fine-tuned` by the recipe `tune` after it; `gradual` during training; `iterative` with rewinding to the
-    initialisation, through `rounds` (by default the levels); and, as a control, `random` masks that are trained from
-    the start.
+    initialisation, through `rounds` (by default the levels); and, as a control, `random` masks over untrained networks,
+    which are then trained.
     """
     dense = trained(task, widths, seeds, recipe)
 
@@ -49,16 +49,16 @@ def methods(
 
     how: dict[str, Any] = {"scope": "first"}
     some = [level for level in levels if level > 0]
+    steps = [level for level in rounds or levels if level > 0]
+    ranking = pruning.rank(dense, **how)
+    # The masks of `random` are drawn before training: what such networks reach needs no knowledge of any weight.
+    at_random = ((level, pruning.prune(fresh(), level, by="random", **how)) for level in some)
     frames = {
-        "one-shot": pruning.one_shot(dense, levels, task.x_test, task.y_test, ranking=pruning.rank(dense, **how)),
+        "one-shot": pruning.one_shot(dense, levels, task.x_test, task.y_test, ranking=ranking),
         "fine-tuned": fine_tuned(dense, task, levels, tune, **how),
         "gradual": look((level, pruning.gradual(fresh(), task, recipe, level, **how)) for level in some),
-        "iterative": look(
-            pruning.iterative(fresh(), task, recipe, [level for level in rounds or levels if level > 0], **how)
-        ),
-        "random": look(
-            (level, train(pruning.prune(fresh(), level, by="random", **how), task, recipe)) for level in some
-        ),
+        "iterative": look(pruning.iterative(fresh(), task, recipe, steps, **how)),
+        "random": look((level, train(masked, task, recipe)) for level, masked in at_random),
     }
     for name in ("gradual", "random"):
         frames[name] = pd.concat([frames["one-shot"].query("level == 0"), frames[name]])

@@ -61,6 +61,7 @@ def split(pair: tuple[int, int], seed: int, *, dataset: str = "auto") -> Split:
     pair, rng = check_pair(pair), np.random.default_rng(check_seed(seed))
     images, labels = raw_training_images(dataset)
     fewest = min((labels == digit).sum() for digit in pair)
+    # The order of the draws is the study's: the pair's first digit, its second, then the shuffle.
     index = np.concatenate([rng.choice(np.flatnonzero(labels == digit), fewest, replace=False) for digit in pair])
     index = index[rng.permutation(len(index))]
     x, y = images[index], (labels[index] == max(pair)).astype(float)
@@ -121,10 +122,10 @@ def descend(population: Population, x: Tensor, y: Tensor, *, lr: float = LR, ste
             grad_hidden = error @ block.T
             torch.ops.aten.threshold_backward.grad_input(grad_hidden, hidden, 0, grad_input=grad_hidden)
             parts = (
-                rows.T @ grad_hidden,
-                grad_hidden.sum(0),
-                (hidden.T @ error).gather(1, columns),
-                error.sum(0)[:, None],
+                rows.T @ grad_hidden,  # w_in: (D, B) @ (B, U)
+                grad_hidden.sum(0),  # b_in
+                (hidden.T @ error).gather(1, columns),  # w_out: of (U, P) each unit's own member
+                error.sum(0)[:, None],  # b_out
             )
             for grad, part in zip(grads, parts, strict=True):
                 grad.add_(part)
@@ -209,8 +210,7 @@ def each(
     """Train the study's own networks again, and return what `look(population, split)` makes of each pair and seed.
 
     A population holds the networks of one pair and seed, a member per width, in float64; only the networks that are
-    asked for are trained, by so many `steps`: with 0 they are at their start. The results come pair by pair, seed by
-    seed.
+    asked for are trained, by so many `steps`: with 0 they are untrained. The results come pair by pair, seed by seed.
     """
     n_features = raw_training_images(dataset)[0].shape[1]
     pairs = list(dict.fromkeys(map(check_pair, pairs)))
@@ -229,7 +229,7 @@ def each(
 def learning_rates(
     data: Split, lrs: Sequence[float], *, widths: Sequence[int] = WIDTHS, n_seeds: int = 3, steps: int = STEPS
 ) -> pd.DataFrame:
-    """The study's networks, from fresh float32 starts, at several learning rates.
+    """The study's networks, from fresh float32 weights, at several learning rates.
 
     Returns:
         A row per network: `lr, width, seed, best_train_f1` (over the steps) and `final_train_f1`.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import product
 
 import pandas as pd
 import torch
@@ -51,7 +52,9 @@ def published(
 
 def against_reference(rows: pd.DataFrame) -> tuple[int, int]:
     """How many scores of `published` can be compared with the study's original code, and how many agree to 1e-9."""
-    names = {f"f1_pruned_{kind.replace(' ', '_')}_{q}": (kind, q / 100) for kind in KINDS for q in PERCENTAGES}
+    names = {}  # of the reference's columns: the kind and the level that each holds
+    for kind, percentage in product(KINDS, PERCENTAGES):
+        names[f"f1_pruned_{kind.replace(' ', '_')}_{percentage}"] = (kind, percentage / 100)
     known = reference().melt(["pair", "width", "seed"], list(names), var_name="column", value_name="reference")
     known[["kind", "level"]] = pd.DataFrame(known["column"].map(names).tolist(), index=known.index)
     both = rows.merge(known, on=["pair", "width", "seed", "kind", "level"])

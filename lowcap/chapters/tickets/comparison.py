@@ -1,4 +1,4 @@
-"""How far one kind of network leads another, network by network, with an interval over the starts.
+"""How far one kind of network leads another, network by network, with an interval over the seeds.
 
 Frames have a row per network, `round` of pruning and `method`; round 0 holds the dense networks.
 """
@@ -23,13 +23,15 @@ def between(rows: pd.DataFrame, by: Sequence[str], *, of: str = "ticket", value:
 
     Returns:
         `estimate, low, high` of the mean difference of `value`, indexed by `by`, `round` and `method`; a lead counts
-        where `low` is above 0. Readings at which `of` was not trained are left out.
+        where `low` is above 0. Rounds at which `of` was not trained are left out.
     """
     found = {}
     for key, group in rows[rows["round"] > 0].groupby([*by, "round"], sort=False):
         own = group[group["method"] == of]
-        others = group[group["method"] != of] if len(own) else own
-        for method, other in others.groupby("method", sort=False):
+        if own.empty:
+            continue
+        for method, other in group[group["method"] != of].groupby("method", sort=False):
+            # Pairs of networks with the same seed: what seeds differ by falls out of the difference.
             found[(*key, method)] = compared(own, other, ["seed"], value)
     index = [*by, "round", "method"]
     return pd.DataFrame(found.values(), pd.MultiIndex.from_tuples(found, names=index))
@@ -38,10 +40,10 @@ def between(rows: pd.DataFrame, by: Sequence[str], *, of: str = "ticket", value:
 def over_dense(rows: pd.DataFrame, by: Sequence[str], *, value: str = "accuracy") -> pd.DataFrame:
     """As `between`, but of each method over its own dense networks, round 0."""
     found = {}
-    for key, group in rows.groupby([*by, "method"], sort=False):
+    for (*key, method), group in rows.groupby([*by, "method"], sort=False):
         dense = group[group["round"] == 0]
         for k, pruned in group[group["round"] > 0].groupby("round"):
-            found[(*key[:-1], k, key[-1])] = compared(pruned, dense, ["seed"], value)
+            found[(*key, k, method)] = compared(pruned, dense, ["seed"], value)
     return pd.DataFrame(found.values(), pd.MultiIndex.from_tuples(found, names=[*by, "round", "method"]))
 
 
@@ -51,7 +53,8 @@ def in_points(row: pd.Series) -> str:
     >>> in_points(pd.Series({"estimate": 0.012, "low": -0.003, "high": 0.02}))
     '+1.20 (-0.30 to +2.00)'
     """
-    return "{estimate:+.2f} ({low:+.2f} to {high:+.2f})".format(**((100 * row).round(2) + 0.0))  # no -0.00
+    points = (100 * row).round(2) + 0.0  # no -0.00
+    return "{estimate:+.2f} ({low:+.2f} to {high:+.2f})".format(**points)
 
 
 def starred(row: pd.Series) -> str:
@@ -62,23 +65,25 @@ def starred(row: pd.Series) -> str:
     >>> starred(pd.Series({"estimate": 0.012, "low": -0.003, "high": 0.02}))
     '+1.20'
     """
-    return f"{round(100 * row['estimate'], 2) + 0.0:+.2f}" + "*" * bool(row["low"] > 0 or row["high"] < 0)
+    points = round(100 * row["estimate"], 2) + 0.0  # no -0.00
+    excludes_zero = row["low"] > 0 or row["high"] < 0
+    return f"{points:+.2f}*" if excludes_zero else f"{points:+.2f}"
 
 
 def winning(
     lead: pd.DataFrame, change: pd.DataFrame, tolerance: float, controls: Sequence[str] = CONTROLS
 ) -> pd.Series:
-    """Whether tickets are as good as their dense networks and lead each control, with the whole interval each time.
+    """Whether tickets are as good as their dense networks and lead each control, each time with the entire interval.
 
     Args:
-        lead: of `between`, at all readings that have controls.
+        lead: of `between`, at all rounds that have controls.
         change: of `over_dense`; as good is at most the `tolerance` below.
 
     Raises:
-        UserError: a control is missing at a reading that has others: what was not trained is not beaten.
+        UserError: a control is missing at a round that has others: what was not trained is not beaten.
     """
     wanted = lead[lead.index.get_level_values("method").isin(controls)]
-    table = wanted["low"].unstack("method").reindex(columns=list(controls))
+    table = wanted["low"].unstack("method").reindex(columns=list(controls))  # a row per round, a column per control
     if table.isna().any(axis=None):
         missing = table.columns[table.isna().any()].tolist()
         raise UserError(f"the rows must hold each of the controls at each reading; {', '.join(missing)} is not at all")

@@ -1,4 +1,4 @@
-"""Masks that are found without full training: by scores at the start, or early on, and how masks settle in training."""
+"""Masks found without full training: by scores of untrained networks, or early on; and how masks settle in training."""
 
 from __future__ import annotations
 
@@ -30,18 +30,20 @@ def partly_trained(first: Population, task: Task, recipe: Recipe, share: float) 
     """
     n, size = len(task.x_train), recipe.batch_size or len(task.x_train)
     steps = round(pruning.fraction("share", share) * recipe.steps(n))
-    per_epoch = max(1, recipe.but(epochs=1).steps(n))
-    if steps >= per_epoch or steps * size < len(task.classes):
+    once = recipe.but(epochs=1)
+    per_epoch = max(1, once.steps(n))
+    too_few = steps * size < len(task.classes)  # images for a training set, which needs one of each class
+    if steps >= per_epoch or too_few:
         epochs = round(steps / per_epoch)
         return train(first.copy(), task, recipe.but(epochs=epochs)), epochs * per_epoch
     some = with_train_size(task, steps * size)
-    return train(first.copy(), some, recipe.but(epochs=1)), recipe.but(epochs=1).steps(len(some.x_train))
+    return train(first.copy(), some, once), once.steps(len(some.x_train))
 
 
 def masks_found(
     first: Population, task: Task, recipe: Recipe, sparsity: float, shares: Iterable[float]
 ) -> Iterator[tuple[str, int, Population]]:
-    """Masks at one sparsity that need no full training, as `(name, steps spent, the start under the mask)`.
+    """Masks at one sparsity that need no full training, as `(name, steps spent, untrained networks under the mask)`.
 
     First the three scores of the untrained networks, on all training images: `SNIP`, `GraSP` and `SynFlow`, the last in
     rounds of its own without data. Then magnitude after each of the `shares` of a training: `magnitude, 5 %`.
@@ -49,9 +51,11 @@ def masks_found(
     data: dict[str, Any] = {"x": task.x_train, "y": task.y_train, "scope": SCOPE}
     for name, by in {"SNIP": "gradient", "GraSP": "grasp"}.items():
         yield name, 0, pruning.prune(first, sparsity, by=by, **data)
+    # In one cut SynFlow would cut whole layers; in rounds, each of the same share of what is left, it does not.
     flow = first
     for k in range(1, SYNFLOW_ROUNDS + 1):
-        flow = pruning.prune(flow, 1 - (1 - sparsity) ** (k / SYNFLOW_ROUNDS), by="synflow", scope=SCOPE)
+        so_far = 1 - (1 - sparsity) ** (k / SYNFLOW_ROUNDS)
+        flow = pruning.prune(flow, so_far, by="synflow", scope=SCOPE)
     yield "SynFlow", 0, flow
     for share in shares:
         trained, steps = partly_trained(first, task, recipe, share)
@@ -61,7 +65,7 @@ def masks_found(
 def cheap(
     first: Population, task: Task, recipe: Recipe, rounds: int, shares: Iterable[float] = (0, 0.01, 0.05, 0.1, 0.5)
 ) -> pd.DataFrame:
-    """Train from the start under each of `masks_found`, with new weights, and with the mask shuffled.
+    """Train untrained networks under each of `masks_found`, with their own weights, new ones, and the mask shuffled.
 
     Returns:
         Rows of `scores`, at the sparsity of so many `round`s, with the columns `mask` (its name), `steps` spent on it
@@ -84,14 +88,17 @@ def mask_distance(a: Population, b: Population) -> Tensor:
     """
     if a.widths != b.widths or a.n_features != b.n_features:
         raise UserError(f"the two populations must have the same widths and features; got {a!r} and {b!r}")
+    # Per unit, then per member: weights that the one mask keeps, that the other keeps, that differ, and all.
     per_unit = torch.zeros(len(a.owner), 4, dtype=torch.double)
     for left, right, dim in ((a.mask_in, b.mask_in, 0), (a.mask_out, b.mask_out, 1)):
         if left is None or right is None:
             raise UserError("both populations must be pruned, with masks on both layers; got one without")
-        per_unit += torch.stack([m.sum(dim) for m in (left, right, left ^ right, torch.ones_like(left))], 1)
+        parts = (left, right, left ^ right, torch.ones_like(left))
+        per_unit += torch.stack([part.sum(dim) for part in parts], 1)  # (U, 4)
     total = torch.zeros(len(a), 4, dtype=torch.double).index_add_(0, a.owner, per_unit)
     p, q, apart = (total[:, :3] / total[:, 3:]).T
-    return apart / (p * (1 - q) + q * (1 - p))
+    at_random = p * (1 - q) + q * (1 - p)  # kept by the one and not by the other
+    return apart / at_random
 
 
 def mask_course(first: Population, task: Task, recipe: Recipe, sparsity: float, *, every: int = 1) -> pd.DataFrame:
@@ -106,11 +113,10 @@ def mask_course(first: Population, task: Task, recipe: Recipe, sparsity: float, 
         masks[epoch] = pruning.prune(now, sparsity, scope=SCOPE)
 
     train(first.copy(), task, recipe, on_epoch=look, every=every)
-    frames, before = [], None
+    frames, before, last = [], None, masks[recipe.epochs]
     for epoch, mask in masks.items():
-        rows = mask.members[["width", "seed"]].assign(
-            epoch=epoch, rest=mask_distance(mask, masks[recipe.epochs]).numpy()
-        )
-        frames.append(rows.assign(step=mask_distance(before, mask).numpy() if before else np.nan))
+        rest = mask_distance(mask, last).numpy()
+        step = mask_distance(before, mask).numpy() if before else np.nan
+        frames.append(mask.members[["width", "seed"]].assign(epoch=epoch, rest=rest, step=step))
         before = mask
     return pd.concat(frames, ignore_index=True)

@@ -18,7 +18,7 @@ from lowcap.training import start
 
 
 def noisy_accuracy(accuracy: Any, share: float, n_classes: int) -> Any:
-    """The accuracy to expect if a `share` of the labels were wrong: a network gains a wrong label only by chance."""
+    """The accuracy to expect if a `share` of the labels were wrong; only a network's own mistakes ever match those."""
     return (1 - share) * accuracy + share * (1 - accuracy) / (n_classes - 1)
 
 
@@ -42,16 +42,17 @@ def generalisation(
 
     Args:
         seeds: of the first draw; the others have as many of their own.
-        rounds: after which the tickets are scored; each step between two of them is one cut, with rewinding.
+        rounds: after which the tickets are scored; between two of them is one cut, with rewinding.
 
     Returns:
-        `tickets.scores` by `setting`, `method`, `draw` and `round`; `error` on the test labels as they are, and `gap`:
-        `train_accuracy` minus the accuracy to be expected on test labels as noisy as the training labels.
+        `populations.scores` by `setting`, `method`, `draw` and `round`; `error` on the test labels as they are, and
+        `gap`: `train_accuracy` minus the accuracy to be expected on test labels as noisy as the training labels.
     """
     frames = []
     for name, draw in product(settings, range(draws)):
         task = settings[name].task(draw)
-        first = start(task, [width], [seed + draw * len(seeds) for seed in seeds], recipe)
+        own = [seed + draw * len(seeds) for seed in seeds]  # no network twice
+        first = start(task, [width], own, recipe)
         rows = _one(first, task, recipe.stretched(task), sorted(rounds)).assign(setting=name, draw=draw)
         expected = noisy_accuracy(rows["accuracy"], settings[name].noise, len(task.classes))
         frames.append(rows.assign(gap=rows["train_accuracy"] - expected, error=1 - rows["accuracy"]))
@@ -59,6 +60,7 @@ def generalisation(
 
 
 def _one(first: Population, task: Task, recipe: Recipe, rounds: Sequence[int]) -> pd.DataFrame:
+    """Scores of tickets and of shuffled masks on one task, with the accuracy on the training images."""
     kind = Populations(first, task, recipe)
     tickets = procedure.find(kind, rounds)
     shuffled = {k: kind.train(procedure.control(kind, "shuffled mask", tickets, k)) for k in rounds}

@@ -40,7 +40,8 @@ def mlp(n_features: int, hidden: Sequence[int], n_outputs: int, *, init: str = "
     one_of("init", init, INITS)
     if not hidden or min(hidden) < 1:
         raise UserError(f"`hidden` must be one or more widths of at least 1; got {hidden!r}")
-    generator, parts = torch.Generator().manual_seed(seed), OrderedDict[str, nn.Module]()
+    generator = torch.Generator().manual_seed(seed)  # not torch's own stream: the weights come from the seed alone
+    parts = OrderedDict[str, nn.Module]()
     for i, (fan_in, fan_out) in enumerate(pairwise([n_features, *hidden, n_outputs]), start=1):
         linear = nn.Linear(fan_in, fan_out)
         linear.weight.data = INITS[init](fan_in, (fan_out, fan_in), generator).float()
@@ -93,9 +94,10 @@ def largest(score: Masks, keep: dict[str, int], masks: Masks | None = None) -> M
     found = {}
     for name, values in score.items():
         flat = values.detach().abs().flatten().double()
-        if masks is not None:
+        if masks is not None:  # below any size, so that what is gone goes first again
             flat = flat.masked_fill(~masks[name].flatten(), -1)
-        found[name] = (ranks_of(flat) >= flat.numel() - keep[name]).view_as(values)
+        gone = flat.numel() - keep[name]
+        found[name] = (ranks_of(flat) >= gone).view_as(values)
     return found
 
 
@@ -118,14 +120,19 @@ def fit(module: nn.Module, task: Task, recipe: Recipe, *, order_seed: int = 0) -
         modules.fit(module, task, recipe, frozen=True, order_seed=order_seed)
         return
     small = deepcopy(module)
-    layers, parts = ([part for part in one if isinstance(part, nn.Linear)] for one in (module, small))
-    used = [torch.where((layer.weight != 0).any(0))[0] for layer in layers] + [torch.arange(layers[-1].out_features)]
+    layers = [part for part in module if isinstance(part, nn.Linear)]
+    parts = [part for part in small if isinstance(part, nn.Linear)]
+    # Of each layer the inputs that lead anywhere. They are the outputs that the layer before has to give; the last
+    # layer gives all of its own.
+    used = [torch.where((layer.weight != 0).any(0))[0] for layer in layers]
+    used.append(torch.arange(layers[-1].out_features))
     places = [(rows, columns) for columns, rows in pairwise(used)]
     for layer, part, (rows, columns) in zip(layers, parts, places, strict=True):
         part.weight = nn.Parameter(layer.weight.detach()[rows[:, None], columns])
         part.bias = nn.Parameter(layer.bias.detach()[rows])
     few = replace(task, x_train=task.x_train[:, used[0]])
     modules.fit(small, few, recipe, frozen=True, order_seed=order_seed)
+    # Back to where they came from; all other weights are as they were.
     for layer, part, (rows, columns) in zip(layers, parts, places, strict=True):
         layer.weight.data[rows[:, None], columns] = part.weight.detach()
         layer.bias.data[rows] = part.bias.detach()
@@ -186,13 +193,15 @@ class SingleNetwork:
         """One row: what is left of the network, and its accuracy on the test images."""
         module, task = networks.module, self.setup.task
         weights = modules.layers_of(module).values()
-        kept, size = sum(int((w != 0).sum()) for w in weights), sum(w.numel() for w in weights)
+        kept = sum(int((weight != 0).sum()) for weight in weights)
+        size = sum(weight.numel() for weight in weights)
+        others = sum(p.numel() for p in module.parameters()) - size  # biases, norms, positions
         row = {
             "network": self.setup.name,
             "seed": self.seed,
             "kept": kept,
             "sparsity": 1 - kept / size,
-            "n_params": kept + sum(p.numel() for p in module.parameters()) - size,
+            "n_params": kept + others,
             "accuracy": modules.accuracy(module, task.x_test, task.y_test),
         }
         return pd.DataFrame([row])
@@ -206,6 +215,7 @@ def compare(setups: Sequence[Setup], controls: Sequence[str] = CONTROLS) -> pd.D
         `kept` of them, `n_params` with all that is not pruned, `accuracy` on test images. Round 0, the dense
         networks, is part of each method.
     """
+    # A job per network for the search, and one per control, so that all cores have work to the end.
     every = [SingleNetwork(setup, seed) for setup in setups for seed in setup.seeds]
     tickets = in_threads(partial(procedure.find, one, one.setup.rounds) for one in every)
     searches = [

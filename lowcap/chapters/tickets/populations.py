@@ -22,7 +22,7 @@ from lowcap.evaluation import evaluate
 from lowcap.population import Population
 from lowcap.recipe import Recipe
 from lowcap.tasks import Task
-from lowcap.training import start as start  # the chapter takes its starts from here
+from lowcap.training import start as start  # the chapter takes its untrained networks from here
 from lowcap.training import train
 
 SCOPE = "network"  # both layers ranked together
@@ -42,8 +42,9 @@ def carve(first: Population, mask: Population) -> Population:
 
 def reinitialised(ticket: Population, offset: int = NEW) -> Population:
     """New random weights under the ticket's masks. The members keep their names, to be compared with the ticket's."""
-    seeds, (n, k) = [seed + offset for seed in ticket.seeds], (ticket.n_features, ticket.n_outputs)
-    new = carve(Population(ticket.widths, seeds, n_features=n, n_outputs=k, init=ticket.init), ticket)
+    seeds, sizes = [seed + offset for seed in ticket.seeds], (ticket.n_features, ticket.n_outputs)
+    drawn = Population(ticket.widths, seeds, n_features=sizes[0], n_outputs=sizes[1], init=ticket.init)
+    new = carve(drawn, ticket)
     new.seeds = list(ticket.seeds)
     return new
 
@@ -63,6 +64,7 @@ def shuffled(ticket: Population, first: Population, *, seed: int = 0, within: st
         raise UserError("`ticket` must be a pruned population, with masks on both layers; got one without")
     mask_in, mask_out = ticket.mask_in.clone(), ticket.mask_out.clone()
     for i, (width, own) in enumerate(zip(ticket.widths, ticket.seeds, strict=True)):
+        # By the member's own seed and width, so that its company does not matter.
         rng, units = np.random.default_rng([seed, own, width]), torch.where(ticket.owner == i)[0]
         old = mask_in[:, units].numpy()
         new = rng.permuted(old, axis=1) if within == "pixel" else rng.permuted(old)

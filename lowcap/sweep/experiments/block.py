@@ -11,6 +11,7 @@ from typing import Any
 import pandas as pd
 
 from lowcap import dependencies
+from lowcap.classes import from_name
 from lowcap.population import Population
 from lowcap.recipe import ADAM, CONVERGED, PUBLISHED, Recipe
 from lowcap.sweep.grid import Axis, Grid
