@@ -161,10 +161,10 @@ def test_a_curve_that_only_falls_has_no_peak() -> None:
     assert (marks["rise"], marks["at_peak"], marks["fall"]) == (0, 8, 0)
 
 
-def test_moments_are_close_together_at_first_and_end_with_the_last() -> None:
-    assert descent.moments(7, 1) == [7]
-    assert descent.moments(100, 3) == [1, 10, 100]
-    assert descent.moments(3, 50) == [1, 2, 3]
+def test_steps_are_close_together_at_first_and_end_with_the_last() -> None:
+    assert descent.log_spaced(7, 1) == [7]
+    assert descent.log_spaced(100, 3) == [1, 10, 100]
+    assert descent.log_spaced(3, 50) == [1, 2, 3]
 
 
 def test_choosing_on_validation_images_takes_the_first_of_the_best() -> None:
@@ -175,7 +175,7 @@ def test_choosing_on_validation_images_takes_the_first_of_the_best() -> None:
 def test_the_course_of_training_ends_with_the_trained_networks(ten) -> None:
     recipe = ADAM.but(init="he", epochs=20)
     rows = descent.trained(ten, [3, 5], [0, 1], recipe, n=200, noise=0.2, looks=3)
-    assert sorted(set(rows["epoch"])) == descent.moments(20, 3) == [1, 4, 20]
+    assert sorted(set(rows["epoch"])) == descent.log_spaced(20, 3) == [1, 4, 20]
     alone = descent.trained(ten, [5], [1], recipe, n=200, noise=0.2)
     assert alone["epoch"].tolist() == [20]
     both = rows.query("width == 5 and seed == 1 and epoch == 20").iloc[0]

@@ -57,7 +57,7 @@ def trained(
         UserError: a number of looks below 1, or as `with_train_size`, `with_label_noise` and `train` do.
     """
     whole_number("looks", looks, 1)
-    epochs = moments(recipe.epochs, looks)
+    epochs = log_spaced(recipe.epochs, looks)
     shares = [noise] if isinstance(noise, float | int) else noise
     jobs = [
         partial(_course, noisy_part(task, n, share, seed), widths, seed, recipe, share, epochs)
@@ -88,9 +88,9 @@ def _course(
     return pd.concat(frames)
 
 
-def moments(last: int, count: int) -> list[int]:
+def log_spaced(last: int, count: int) -> list[int]:
     """At most `count` whole numbers from 1 to `last`, at even ratios; the last is always among them."""
-    return sorted({round(float(moment)) for moment in np.geomspace(last, 1, count)})
+    return sorted({round(float(step)) for step in np.geomspace(last, 1, count)})
 
 
 @torch.no_grad()

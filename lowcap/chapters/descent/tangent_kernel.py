@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, jacrev, vmap
 
-from lowcap.chapters.descent.experiments import moments, noisy_part
+from lowcap.chapters.descent.experiments import log_spaced, noisy_part
 from lowcap.chapters.descent.random_features import coded
 from lowcap.errors import UserError, number, whole_number
 from lowcap.parallel import in_threads
@@ -167,7 +167,9 @@ def follow(
     if task.n_outputs != 1:
         raise UserError(f"`task` must have two classes, for one output; got {len(task.classes)}")
     whole_number("steps", steps, 1)
-    jobs = [partial(_follow, task, width, seed, n, noise, moments(steps, looks)) for seed in seeds for width in widths]
+    jobs = [
+        partial(_follow, task, width, seed, n, noise, log_spaced(steps, looks)) for seed in seeds for width in widths
+    ]
     return pd.concat(in_threads(jobs), ignore_index=True).assign(noise=noise)
 
 

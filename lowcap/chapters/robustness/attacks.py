@@ -56,7 +56,7 @@ def fgsm(population: Population, member: int, x: Tensor, y: Tensor, epsilon: flo
 def pgd(population: Population, member: int, x: Tensor, y: Tensor, epsilon: float, *, steps: int = 10) -> Tensor:
     """Images `(N, D)` after several steps of 2.5 epsilon / steps, each projected to within epsilon of x and to [0, 1].
 
-    Starts at x; of all images on the way the one that the member gets most wrong is returned.
+    The first is x itself; of all images on the way the one that the member gets most wrong is returned.
 
     Raises:
         UserError: fewer than one step, or as `fgsm` does.

@@ -64,7 +64,7 @@ class Settings:
         if self.patch is not None and self.stride is not None and self.stride > self.patch:
             raise UserError(f"`stride` must be from 1 to the patch's {self.patch} pixels; got {self.stride}")
 
-    def starts(self, x: Tensor) -> Tensor:
+    def baseline_images(self, x: Tensor) -> Tensor:
         """The images that gradient SHAP starts from, `(M, D)`."""
         return torch.zeros_like(x[:1]) if self.baselines is None else self.baselines.to(x)
 
@@ -108,7 +108,7 @@ def _gradient_shap(forward: Population, x: Tensor, target: int, settings: Settin
         return forward(rows.view(-1, x.shape[1]))[:, target].view(len(rows), -1).sum(1)
 
     # All images as one long one, so that each gets the same draws; the gradient of the sum parts them again.
-    row, baselines = x.reshape(1, -1), settings.starts(x).repeat(1, len(x))  # (1, N * D), (M, N * D)
+    row, baselines = x.reshape(1, -1), settings.baseline_images(x).repeat(1, len(x))  # (1, N * D), (M, N * D)
     with _drawn_from(settings.seed):
         found = GradientShap(side_by_side).attribute(row, baselines, n_samples=settings.samples, stdevs=0.0)
     return found.view_as(x)

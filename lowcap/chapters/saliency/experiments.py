@@ -143,7 +143,7 @@ def faithful(
 
     def work(i: int, name: str, maps: Tensor) -> dict:
         one, n = population.select([i]), 5 * few
-        black = settings.starts(x) if name == "gradient SHAP" else torch.zeros_like(x[:1])
+        black = settings.baseline_images(x) if name == "gradient SHAP" else torch.zeros_like(x[:1])
         adds = name not in (*LOCAL, "occlusion")
         return {
             "member": i,

@@ -1,6 +1,6 @@
 """How far two maps agree, and how faithful a map is to its network.
 
-Letters for shapes: `N` images, `D` pixels, `P` members, `M` images to start from, `S` steps.
+Letters for shapes: `N` images, `D` pixels, `P` members, `M` baselines, `S` steps.
 """
 
 from __future__ import annotations
@@ -120,10 +120,10 @@ def sensitivity(
 
 
 @torch.no_grad()
-def incompleteness(population: Population, x: Tensor, found: Tensor, starts: Tensor) -> float:
+def incompleteness(population: Population, x: Tensor, found: Tensor, baselines: Tensor) -> float:
     """By how much the sums of one member's maps `(N, D)` miss what they should add up to, the logit less its mean over
-    the `starts` `(M, D)`: mean error over mean size."""
-    due = population(x)[:, 0] - population(starts)[:, 0].mean()
+    the `baselines` `(M, D)`: mean error over mean size."""
+    due = population(x)[:, 0] - population(baselines)[:, 0].mean()
     return float((found.sum(1) - due).abs().mean() / due.abs().mean())
 
 
