@@ -200,12 +200,6 @@ class Population(nn.Module):
             parameter.data = value.detach().clone().contiguous()
         return module
 
-    def to_json(self, member: int) -> str:
-        """One member for the page: `width, seed, w_in [D][width], b_in, w_out [width][K], b_out`."""
-        one = self.select([member])
-        arrays = {name: p.detach().tolist() for name, p in one.named_parameters()}
-        return json.dumps({"width": one.widths[0], "seed": one.seeds[0], **arrays, "b_out": arrays["b_out"][0]})
-
     def save(self, path: str | PathLike) -> None:
         """Write weights, masks and the members' names as one safetensors file. Raises DataError when that fails."""
         about = {"widths": self.widths, "seeds": self.seeds, "n_features": self.n_features}

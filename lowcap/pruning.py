@@ -2,7 +2,7 @@
 
 A threshold removes as many weights as happen to lie below it. Here the weights of each member are ranked, and exactly
 the named fraction of them goes, as in `torch.nn.utils.prune`; of equal weights the first goes first. What is removed
-stays removed, so masks nest from level to level. `lowcap.chapters.tracing.units` removes whole hidden units instead.
+stays removed, so masks nest from level to level.
 """
 
 from __future__ import annotations

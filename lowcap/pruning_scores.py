@@ -51,7 +51,7 @@ def synflow(population: Population) -> Layers:
     return first * last.sum(1), last * first.sum(0)[:, None]
 
 
-def given(name: str, value: Tensor | None, by: str) -> Tensor:
+def _given(name: str, value: Tensor | None, by: str) -> Tensor:
     if value is None:
         raise UserError(
             f"the score `{by}` needs `{name}`: pass training images and labels, x=task.x_train, y=task.y_train"
@@ -75,13 +75,13 @@ def _random(population: Population, x: Tensor | None, y: Tensor | None, seed: in
 
 
 def _activation(population: Population, x: Tensor | None, y: Tensor | None, seed: int) -> Layers:
-    images = given("x", x, "activation")
+    images = _given("x", x, "activation")
     rms, rms_hidden = (a.double().square().mean(0).sqrt()[:, None] for a in (images, population.hidden(images)))
     return population.w_in.abs() * rms, population.w_out.abs() * rms_hidden
 
 
 def _gradient(population: Population, x: Tensor | None, y: Tensor | None, seed: int) -> Layers:
-    images, labels = given("x", x, "gradient"), given("y", y, "gradient")
+    images, labels = _given("x", x, "gradient"), _given("y", y, "gradient")
     weights = (population.w_in, population.w_out)
     with torch.enable_grad():
         # The gradient of a member that has diverged must not spoil the others'.
@@ -91,7 +91,7 @@ def _gradient(population: Population, x: Tensor | None, y: Tensor | None, seed: 
 
 
 def _grasp(population: Population, x: Tensor | None, y: Tensor | None, seed: int) -> Layers:
-    scores = grasp(population, given("x", x, "grasp"), given("y", y, "grasp"))
+    scores = grasp(population, _given("x", x, "grasp"), _given("y", y, "grasp"))
     lowest = min(float(score.min()) for score in scores)  # what is gone already ranks below 0
     return scores[0].double() - lowest, scores[1].double() - lowest
 

@@ -1,70 +1,11 @@
-"""Structured pruning: hidden units of all members of a population go, and the networks get really smaller."""
+"""Really smaller networks: whole hidden units that do nothing are taken out of all members of a population."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
-from lowcap.errors import fraction, one_of
-from lowcap.evaluation import losses
 from lowcap.population import Population
-from lowcap.pruning import ranks_of
-from lowcap.pruning_scores import SCORES, given
-
-UNIT_SCORES = ("norm", "activation", "ablation", "random")
-
-
-def prune_units(
-    population: Population,
-    sparsity: float,
-    *,
-    by: str = "norm",
-    x: Tensor | None = None,
-    y: Tensor | None = None,
-    seed: int = 0,
-) -> Population:
-    """A copy without exactly the fraction `sparsity` of each member's hidden units, at least as masks: see `compact`.
-
-    Args:
-        by: which units go first: those of small `norm` (of the incoming weights times that of the outgoing ones, since
-            a ReLU network can shift scale from one to the other); of small mean `activation` on images `x`; those whose
-            `ablation` alone raises the loss on `x` and `y` least; or `random` ones. Units without any outgoing weight
-            go first and count, so pruning again never takes more than asked for.
-
-    Raises:
-        UserError: a sparsity outside [0, 1], an unknown score, or one without the images or labels that it needs.
-    """
-    share = fraction("sparsity", sparsity)
-    keep = torch.ones(len(population.owner), dtype=torch.bool)
-    score = unit_scores(population, by=by, x=x, y=y, seed=seed).masked_fill(_cut(population), -torch.inf)
-    for i, width in enumerate(population.widths):
-        units = torch.where(population.owner == i)[0]
-        keep[units[ranks_of(score[units]) < round(share * width)]] = False
-    return population.masked(keep.expand_as(population.w_in), keep[:, None].expand_as(population.w_out))
-
-
-@torch.no_grad()
-def unit_scores(
-    population: Population, *, by: str, x: Tensor | None = None, y: Tensor | None = None, seed: int = 0
-) -> Tensor:
-    """How much each hidden unit `(U,)` matters, by one of the scores of `prune_units`; raises as that does."""
-    one_of("by", by, UNIT_SCORES)
-    if by == "norm":
-        return population.w_in.norm(dim=0) * population.w_out.norm(dim=1)
-    if by == "random":
-        return SCORES["random"](population, x, y, seed)[1][:, 0]
-    images = given("x", x, by)
-    hidden = population.hidden(images)
-    if by == "activation":
-        return hidden.mean(0)
-    labels, logits = given("y", y, by), population(images).view(len(images), len(population), -1)  # (N, P, K)
-    base = losses(logits, labels)
-    raised = []
-    for unit, i in enumerate(population.owner.tolist()):
-        contribution = hidden[:, unit, None] * population.w_out[unit]  # (N, 1) * (K,) -> (N, K)
-        without = logits[:, i] - contribution
-        raised.append(losses(without[:, None], labels)[0] - base[i])
-    return torch.stack(raised)
 
 
 @torch.no_grad()
