@@ -59,10 +59,11 @@ def root(tmp_path_factory, tmp_path, monkeypatch):
 
     Tests that are about kernels, or about chapters with more than printed text, ask for `kernels` too.
     """
+    book = toybook.built(tmp_path_factory)  # first, since other tests share it, with real pages
     monkeypatch.setattr(site, "make_pages", toybook.quick_pages)
     for place in (module, run):
         monkeypatch.setattr(place, "execute", toybook.executed_here)
-    return shutil.copytree(toybook.built(tmp_path_factory), tmp_path / "book", symlinks=True)
+    return shutil.copytree(book, tmp_path / "book", symlinks=True)
 
 
 @pytest.fixture
