@@ -180,7 +180,7 @@ def test_ctrl_c_says_what_is_kept_and_how_to_go_on(tmp_path):
     out = tmp_path / "out"
     with sweep_in_a_process(out, 1) as process:
         process.send_signal(signal.SIGINT)
-        said = process.communicate(timeout=60)[1].decode()
+        said = process.communicate(timeout=300)[1].decode()
     assert process.returncode == 130
     assert f"shards are kept in {out}; the same command goes on from there" in said
     assert said.endswith("lowcap: interrupted\n")
