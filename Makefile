@@ -4,6 +4,7 @@
 #   make book                   execute what has changed, check it, build the pages: _build/html/index.html
 #   make book DATASET=mnist     insist on MNIST instead of falling back on the bundled digits
 #   make book ALL=1             execute every chapter again; CHAPTER=02-capacity only that one; FAST=1 a quick look
+#   make book AT_ONCE=1         one chapter at a time instead of two; more where there are many cores
 #   make book PDF=1             make the paper as a PDF too, _build/html/lowcap.pdf; needs Chromium or Chrome
 #   make test                   all tests, in two processes; those of the JavaScript need node. WORKERS=4 for more
 #   make test ARGS="-k parameters"   some of them, in this process
@@ -31,7 +32,7 @@ NOTEBOOKS := $(wildcard book/*.ipynb book/template/*.ipynb)
 STRIP_KEYS := metadata.papermill cell.metadata.papermill
 
 BUILD_ARGS := $(if $(DATASET),--dataset '$(DATASET)') $(if $(ALL),--all) $(if $(FAST),--fast) $(if $(PDF),--pdf) \
-              $(if $(OUTPUT),--output '$(OUTPUT)') $(foreach chapter,$(CHAPTER),--chapter '$(chapter)')
+              $(if $(OUTPUT),--output '$(OUTPUT)') $(if $(AT_ONCE),--at-once '$(AT_ONCE)') $(foreach chapter,$(CHAPTER),--chapter '$(chapter)')
 
 # For the end of `if command -v node; then ...;`: without node its checks are left out, unless they are required.
 NO_NODE := elif [ -n "$$LOWCAP_REQUIRE_NODE" ]; then echo "node and npm are needed (LOWCAP_REQUIRE_NODE)" >&2; exit 1; \

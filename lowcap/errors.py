@@ -1,4 +1,4 @@
-"""What can go wrong, by whose doing: the command line turns each kind into one line and an exit code."""
+"""What can go wrong, and whose mistake it is: the command line turns each kind into one line and an exit code."""
 
 import math
 from collections.abc import Iterable

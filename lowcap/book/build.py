@@ -74,7 +74,7 @@ def build(root: Path, options: Options = Options()) -> Path:
 
 @contextmanager
 def hold(output: Path, option: str) -> Iterator[None]:
-    """`whole.held` for a build in the folder that `option` names; raises BuildError when there is too little room."""
+    """`files.held` for a build in the folder that `option` names; raises BuildError when there is too little room."""
     with files.held(output, "build", option):
         free = shutil.disk_usage(output).free
         if free < ROOM:

@@ -81,7 +81,7 @@ def draw(pair: Sequence[int], widths: Sequence[int]) -> str:
 def corrupt(data: Mapping[str, Any], noises: Sequence[float], n: int) -> str:
     """A digit with a patch to drag, the answers and scores of all widths, and what the run found at some severities.
 
-    `data` is that of `elements.corrupt_it`: its `curves` are a curve per width for "clipped" and "unclipped" noise,
+    `data` is that of `noise.corrupt_it`: its `curves` are a curve per width for "clipped" and "unclipped" noise,
     by its standard deviation, and for "patch", by the side of a patch at random places.
     """
     half, strongest = data["side"] // 2, max(noises)

@@ -16,7 +16,7 @@ from lowcap.tasks import Task
 def morph_map(
     found: pd.DataFrame, images: Images, task: Task, paths: Mapping[str, Sequence[str]], *, k: int = 10
 ) -> None:
-    """Let the reader go from map to map of one layer: `found` is a frame of `embedding.maps` for `images` of the task.
+    """Let the reader go from map to map of one layer: `found` is a frame of `tsne.maps` for `images` of the task.
 
     `paths` names the ways from the first condition through others; what the run says of a map is the share of the `k`
     nearest neighbours in the first one that are among the `k` nearest in it.

@@ -198,7 +198,7 @@ def weight_histograms(data: pd.DataFrame, *, lowest: float = 1e-5) -> Figure:
     """A row per stage and a histogram per layer on a logarithmic scale, each with a bar for the weights that are zero.
 
     Args:
-        data: `stage` with the columns of `threshold.histogram`; rows that share stage, layer and bin are averaged.
+        data: `stage` with the columns of `rules.histogram`; rows that share stage, layer and bin are averaged.
         lowest: the smallest share that is shown.
     """
     _columns(data, "stage", "layer", "left", "right", "share")
@@ -233,7 +233,7 @@ def point_maps(
     The shade of a point is its height in the first map, within its class, so that one can follow where images went.
 
     Args:
-        data: the columns `by`, `image, label, x, y`, as of `embedding.maps`.
+        data: the columns `by`, `image, label, x, y`, as of `tsne.maps`.
         shared: whether all maps have the same limits; else each fills its own square.
     """
     _columns(data, by, "image", "label", "x", "y")

@@ -37,12 +37,12 @@ def differences(old: Origin, new: Origin) -> list[str]:
     """In words, how two origins differ; data that only one of them has do not count."""
     found = []
     if old["code"] != new["code"]:
-        found.append("lowcap's code is another")
+        found.append("lowcap's code differs")
     if old["machine"] != new["machine"]:
         found.append(f"the machine is {new['machine']} instead of {old['machine']}")
     for name, number in old["versions"].items():
         if new["versions"].get(name) != number:
             found.append(f"{name} is {new['versions'].get(name)} instead of {number}")
     both = old["data"].keys() & new["data"].keys()
-    found += [f"the files of {name} are others" for name in sorted(both) if old["data"][name] != new["data"][name]]
+    found += [f"the files of {name} differ" for name in sorted(both) if old["data"][name] != new["data"][name]]
     return found

@@ -203,7 +203,7 @@ def test_attention_is_pruned_and_stays_so_in_training() -> None:
             "`name` must be one of new weights",
         ),
         (lambda: setup(at=[3, 4]), r"`at` must name some of the rounds \[2, 4, 6\]; got \[3\] too"),
-        (lambda: setup(rewind_to=3), "`rewind_to` must be an epoch from 0 to 2; got 3"),
+        (lambda: setup(rewind_to=3), "`rewind_to` must be a whole number from 0 to 2"),
         (lambda: Transformer((8, 6), 3), "`image_shape` must be square with a side that 4 divides; got 8 x 6"),
         (lambda: Transformer((10, 10), 3), "4 divides; got 10 x 10"),
         (lambda: Transformer((8, 8), 3, width=9), "`width` must be a multiple of the 4 heads; got 9"),

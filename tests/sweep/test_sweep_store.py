@@ -171,10 +171,10 @@ def test_shards_that_only_the_smaller_grid_had_go_at_the_end(out, tmp_path):
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        (lambda new: new.update(code="x"), "lowcap's code is another"),
+        (lambda new: new.update(code="x"), "lowcap's code differs"),
         (lambda new: new.update(machine="vax"), "the machine is vax instead of "),
         (lambda new: new["versions"].update(torch="1.0"), "torch is 1.0 instead of "),
-        (lambda new: new["data"].update(mnist={"n": 2}), "the files of mnist are others"),
+        (lambda new: new["data"].update(mnist={"n": 2}), "the files of mnist differ"),
     ],
 )
 def test_a_sweep_does_not_go_on_with_other_code_versions_or_data(out, tmp_path, change, told):

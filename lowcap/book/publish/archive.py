@@ -16,7 +16,7 @@ from typing import Any
 
 import nbformat
 
-from lowcap import files as whole
+from lowcap import files
 from lowcap.book import cache, source
 from lowcap.book.build import repository
 from lowcap.book.pages import citation
@@ -52,9 +52,9 @@ def archive(root: Path, output: Path, out: Path) -> Path:
     """
     if not (root / output / "html" / "index.html").is_file():
         raise BuildError(f"there is no book in {output}; {AGAIN}")
-    with whole.held((root / output).resolve(), "build", "--output"):
+    with files.held((root / output).resolve(), "build", "--output"):
         built = read(root, (root / output).resolve())
-        contents = {name: path.read_bytes() for name, path in files(built).items()}
+        contents = {name: path.read_bytes() for name, path in members(built).items()}
         contents[crate.METADATA] = _crate(built, contents).encode()
         contents[SUMS] = "".join(f"{_digest(data)}  {name}\n" for name, data in sorted(contents.items())).encode()
         _write(out, contents)
@@ -89,7 +89,7 @@ def _published(built: Built, path: Path) -> bool:
     return shown.is_file() and shown.read_bytes() == path.read_bytes()
 
 
-def files(built: Built) -> dict[str, Path]:
+def members(built: Built) -> dict[str, Path]:
     """Name in the archive -> file, for all but the crate and the check sums."""
     root, pages = built.book.root, (path for path in built.site.rglob("*") if path.is_file())
     found = {f"site/{path.relative_to(built.site).as_posix()}": path for path in pages}
@@ -132,7 +132,7 @@ def _digest(data: bytes) -> str:
 def _write(out: Path, contents: Mapping[str, bytes]) -> None:
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        with whole.aside(out) as new, zipfile.ZipFile(new, "w", zipfile.ZIP_DEFLATED, compresslevel=LEVEL) as packed:
+        with files.aside(out) as new, zipfile.ZipFile(new, "w", zipfile.ZIP_DEFLATED, compresslevel=LEVEL) as packed:
             for name, data in sorted(contents.items()):
                 entry = zipfile.ZipInfo(name)  # of 1980, so that the same book gives the same bytes
                 entry.compress_type, entry.create_system, entry.external_attr = zipfile.ZIP_DEFLATED, 3, 0o644 << 16

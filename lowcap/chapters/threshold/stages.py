@@ -60,12 +60,12 @@ def at(networks: Networks, stage: str) -> dict[int, nn.Sequential]:
 
 
 def pruned_below(networks: Mapping[int, nn.Sequential], stage: str, tau: float | Mapping[str, float]) -> Networks:
-    """`threshold.prune_below` of networks by seed, in `ffnn` and `head`; `stage` is what to call them."""
+    """`rules.prune_below` of networks by seed, in `ffnn` and `head`; `stage` is what to call them."""
     return {(stage, seed): prune_below(net, tau, LAYERS) for seed, net in networks.items()}
 
 
 def histograms(networks: Networks, edges: Sequence[float]) -> pd.DataFrame:
-    """`threshold.histogram` of `ffnn` and `head` of each network, with its `stage` and `seed`."""
+    """`rules.histogram` of `ffnn` and `head` of each network, with its `stage` and `seed`."""
     frames = []
     for (stage, seed), network in networks.items():
         frames.append(histogram(network, edges, LAYERS).assign(stage=stage, seed=seed))
@@ -115,7 +115,7 @@ def during_and_after(
 
 
 def sweeps(dense: Mapping[int, nn.Sequential], taus: Sequence[float], x: Tensor, y: Tensor) -> pd.DataFrame:
-    """`threshold.sweep` of each network, with its `seed`."""
+    """`rules.sweep` of each network, with its `seed`."""
     frames = in_threads(partial(sweep, network, taus, x, y) for network in dense.values())
     return pd.concat([frame.assign(seed=seed) for seed, frame in zip(dense, frames, strict=True)], ignore_index=True)
 
