@@ -12,9 +12,12 @@ import psutil
 
 from lowcap.parallel import cores
 
-COMPUTING = ("numpy", "pandas", "scikit-learn", "scipy", "torch", "torchvision")  # that every experiment uses
-OF_CHAPTERS = ("captum", "ipykernel", "matplotlib", "nbclient", "papermill", "pydantic", "safetensors", "seaborn")
-PACKAGES = tuple(sorted((*COMPUTING, *OF_CHAPTERS)))  # that can change a number or a figure of a chapter
+# What every experiment uses, Pillow where the images are a reader's own.
+COMPUTING = ("joblib", "numpy", "pandas", "pillow", "scikit-learn", "scipy", "torch", "torchvision")
+# What draws, writes down and runs a chapter besides.
+OF_CHAPTERS = ("captum", "ipykernel", "ipython", "Jinja2", "MarkupSafe", "matplotlib", "nbclient", "nbformat",
+               "papermill", "pydantic", "safetensors", "seaborn", "threadpoolctl")  # fmt: skip
+PACKAGES = tuple(sorted((*COMPUTING, *OF_CHAPTERS), key=str.lower))  # that can change an output of a chapter
 
 
 def versions(packages: Iterable[str] = PACKAGES) -> dict[str, str]:

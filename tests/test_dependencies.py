@@ -3,14 +3,16 @@
 import ast
 import re
 import shutil
+import sys
 from collections.abc import Callable
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import nbformat
 import pytest
 from test_layers import ASKED_AGAIN
 
-from lowcap import dependencies, templates
+from lowcap import dependencies, provenance, templates
 from lowcap.book import cache
 from lowcap.files import PACKAGE
 from lowcap.notebook import parameters
@@ -259,6 +261,24 @@ def mentions(*names: str) -> set[str]:
         said |= {node.attr for node in nodes if isinstance(node, ast.Attribute)}
         found |= {module} if said & set(names) else set()
     return found
+
+
+def test_the_versions_of_all_packages_that_chapters_import_count() -> None:
+    found = set()
+    for chapter, path in NOTEBOOKS.items():
+        about = dependencies.of_chapter(nbformat.read(path, as_version=4), chapter)
+        for text in [*about.sources, *(path.read_text("utf-8") for path in about.modules.values())]:
+            nodes = list(ast.walk(ast.parse(text)))
+            found |= {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+            found |= {node.module for node in nodes if isinstance(node, ast.ImportFrom) and node.module}
+    roots = {name.partition(".")[0] for name in found} - {*sys.stdlib_module_names, "lowcap"}
+    ours = {
+        "filelock",  # makes processes wait for each other, and decides nothing
+        "pydantic_core",  # comes with pydantic, at the version that this one needs
+    }
+    distributions = {packages_distributions()[root][0] for root in roots - ours}
+    assert distributions <= set(provenance.PACKAGES)
+    assert len(distributions) > 10
 
 
 def test_nothing_is_computed_from_docstrings_since_they_do_not_count() -> None:
