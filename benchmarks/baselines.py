@@ -1,8 +1,8 @@
-"""What lowcap is measured against: the same networks from the same starts, trained in other people's ways.
+"""What lowcap is measured against: the same networks from the same initial weights, trained in other people's ways.
 
 Each is written as its users would write it for speed, not as a straw man; where a library offers two ways to do the
 same, the one that was faster here is taken. All see the images in the same order as ours (but scikit-learn, which
-draws its own starts and order), so that after an epoch they must hold the same networks.
+draws its own initial weights and order), so that after an epoch they must hold the same networks.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class Trainer:
     """Networks on their way through training.
 
     Args:
-        population: the networks' starts. They are not changed.
+        population: the initial networks. They are not changed.
         recipe: SGD with momentum and mini-batches; its number of epochs is not used.
     """
 
@@ -152,7 +152,7 @@ class Stacked(Tight):
 
 
 class Sklearn(Trainer):
-    """(d) scikit-learn's MLPClassifier, one network after another, from its own starts."""
+    """(d) scikit-learn's MLPClassifier, one network after another, from its own initial weights."""
 
     def prepare(self) -> None:
         recipe, names = self.recipe, zip(self.population.widths, self.population.seeds, strict=True)

@@ -77,7 +77,7 @@ def limited(threads: int) -> Iterator[None]:
 
 
 def timed(kind: type[Trainer], population: Population, task: Task, threads: int = CORES) -> tuple[float, Trainer]:
-    """Seconds per network of an epoch from the given starts, and the networks that result."""
+    """Seconds per network of an epoch from the given initial networks, and the networks that result."""
     with limited(threads):
         trainer = kind(population, task, CONVERGED)
         return trainer.seconds() / len(population), trainer
@@ -99,7 +99,7 @@ def product_rate(task: Task, units: int, repeats: int = 12) -> float:
 
 
 def population(case: Case, task: Task, n_seeds: int) -> Population:
-    """The starts of a case's networks."""
+    """The initial networks of a case."""
     seeds, options = range(n_seeds), {"n_features": task.n_features, "n_outputs": task.n_outputs}
     return Population.grid(case.widths, seeds, **options)
 

@@ -85,7 +85,7 @@ def _costs(found: dict) -> str:
     first, last = min(width), max(width)
     powers = {name: f"{one['exponent']:.2f}" for name, one in cost.items()}
     return (
-        f"A network trained to the end on 4-9 costs {1000 * width[first]:.0f} ms of one core at width {first} and "
+        f"A network trained to convergence on 4-9 costs {1000 * width[first]:.0f} ms of one core at width {first} and "
         f"{1000 * width[last]:.0f} ms at width {last}: as width to the power of {powers['width']} over all widths, "
         f"{cost['width']['exponent_from_16']:.2f} from 16 on. Cost grows as the number of seeds to the power of "
         f"{powers['seeds']} (networks side by side share the images) and as that of pairs to the power of "

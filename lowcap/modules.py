@@ -24,7 +24,7 @@ PRUNABLE = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 LEAK = 1e-4  # slope of the activation below zero, as in the source
 LAYERS = ("ffnn", "head")  # those that the source prunes
 BATCH = 250  # images that are evaluated at once: few enough for the processor's caches
-MOMENTS = 16  # readings of the sparsity in the course of a training, close together at first
+READINGS = 16  # readings of the sparsity in the course of a training, close together at first
 
 
 class Rule(Protocol):
@@ -175,7 +175,7 @@ def fit(
         rule: applied to each of the layers on its own; None keeps everything.
         layers: names of linear or convolutional layers; None takes all of them.
         frozen: weights of these layers that are zero at the start stay zero.
-        order_seed: the source of chance of the mini-batches' order.
+        order_seed: the source of randomness in the order of the mini-batches.
 
     Returns:
         The course of the sparsity: `step, progress, layer, sparsity`, after the first step, the last, and some between.
@@ -191,7 +191,7 @@ def fit(
     optimizer = kind(module.parameters(), lr=recipe.lr, weight_decay=recipe.weight_decay, fused=True, **options)
     n, generator, rows = len(task.x_train), torch.Generator().manual_seed(order_seed), []
     size, total = recipe.batch_size or n, recipe.steps(n)
-    moments = {round(step) for step in np.geomspace(1, max(total, 1), MOMENTS)}
+    read_at = {round(step) for step in np.geomspace(1, max(total, 1), READINGS)}
     batches = (i for _ in range(recipe.epochs) for i in torch.randperm(n, generator=generator).split(size))
     for step, index in enumerate(batches, start=1):
         optimizer.param_groups[0]["lr"] = recipe.rate(step - 1, total)
@@ -204,7 +204,7 @@ def fit(
                     weight.mul_(masks[name])
                 if rule is not None:
                     weight.mul_(rule.keep(step / total, weight))
-        if step in moments:
+        if step in read_at:
             rows += [(step, step / total, *row) for row in sparsities(module, layers).items()]
     return pd.DataFrame(rows, columns=["step", "progress", "layer", "sparsity"])
 

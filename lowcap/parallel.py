@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from joblib import Parallel, delayed
 
-Job = Callable[[], Any]
+Work = Callable[[], Any]
 _cores: ContextVar[int | None] = ContextVar("cores", default=None)  # that may be used; None: all of this process
 
 
@@ -57,14 +57,14 @@ def work_alone() -> None:
     torch.set_flush_denormal(True)
 
 
-def in_threads(jobs: Iterable[Job]) -> list[Any]:
+def in_threads(jobs: Iterable[Work]) -> list[Any]:
     """The results of the jobs, in their order, worked on by one thread per core."""
     each = [(copy_context(), job) for job in jobs]  # so that `on_cores` holds in them too
     with one_thread_each() as pool:
         return list(pool.map(lambda one: one[0].run(one[1]), each))
 
 
-def in_processes(jobs: Sequence[Job]) -> list[Any]:
+def in_processes(jobs: Sequence[Work]) -> list[Any]:
     """The results of the jobs, in their order; each gets a core, fewer jobs than cores share this process's threads.
 
     Jobs and results are pickled. What a job raises is raised here.
@@ -87,7 +87,7 @@ def end_with(parent: int) -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
-def _alone(job: Job, parent: int) -> Any:
+def _alone(job: Work, parent: int) -> Any:
     end_with(parent)
     work_alone()
     with on_cores(1):

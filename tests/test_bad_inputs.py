@@ -30,7 +30,8 @@ from lowcap import tasks
 from lowcap.data import folder, mnist_files
 from lowcap.errors import DataError, UserError
 from lowcap.notebook import parameters
-from lowcap.notebook.parameter_types import DATASETS, Parameters, allowed
+from lowcap.notebook.parameter_types import NAMED_DATASETS as DATASETS
+from lowcap.notebook.parameter_types import Parameters, allowed
 from lowcap.population import Population
 
 TIMES = 10 if os.environ.get("LOWCAP_MATRIX") == "1" else 0.25

@@ -46,7 +46,7 @@ def check_executed(name: str, notebook: NotebookNode, *, injected: bool = False)
 def warned(notebook: NotebookNode) -> list[str]:
     """Take what cells wrote to stderr out of the notebook, in place; a line for each.
 
-    The book must not have any; on a reader's own data a warning is to be told, and no reason to lose the run.
+    The book must not have any; on a reader's own data a warning is to be reported, and no reason to lose the run.
     """
     said = []
     for number, cell in _code(notebook):

@@ -18,10 +18,10 @@ from lowcap.errors import BuildError
 from lowcap.parallel import end_with
 
 CONTEXT = multiprocessing.get_context("spawn")  # a fork of a process with threads may hang
-Job = Callable[[], Run]
+Execution = Callable[[], Run]
 
 
-def execute_all(jobs: Mapping[str, Job], at_once: int) -> Iterator[tuple[str, Run]]:
+def execute_all(jobs: Mapping[str, Execution], at_once: int) -> Iterator[tuple[str, Run]]:
     """Start the jobs in their order, `at_once` at a time, and yield name and run of each as it ends.
 
     Jobs and runs are pickled. What a job raises is raised here; then, and when the caller stops early (Ctrl-C), the
@@ -50,7 +50,7 @@ def execute_all(jobs: Mapping[str, Job], at_once: int) -> Iterator[tuple[str, Ru
             _end(process)
 
 
-def _work(job: Job, answer: Connection, parent: int) -> None:
+def _work(job: Execution, answer: Connection, parent: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the parent, which then ends this process
     end_with(parent)
     try:

@@ -11,7 +11,7 @@ Points = Sequence[tuple[float, float]]
 
 
 @dataclass(frozen=True)
-class Axis:
+class Scale:
     """One axis of a chart: its ends, the ticks with their texts, its name."""
 
     low: float
@@ -27,7 +27,7 @@ class Axis:
         return round(start + share * (end - start), 1)
 
 
-SCORE = Axis(0, 1, {v: f"{v:g}" for v in SHARES})
+SCORE = Scale(0, 1, {v: f"{v:g}" for v in SHARES})
 
 
 @dataclass(frozen=True)
@@ -52,8 +52,8 @@ class Chart:
 
     name: str
     label: str
-    x: Axis
-    y: Axis
+    x: Scale
+    y: Scale
     curves: Sequence[Curve] = ()
     marks: Mapping[float, str] = field(default_factory=dict)
     left, right, top, bottom = 40, 308, 12, 172

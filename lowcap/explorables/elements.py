@@ -27,6 +27,7 @@ from lowcap.recipe import PUBLISHED, Recipe
 from lowcap.tasks import Task
 from lowcap.templates import render
 from lowcap.training import train
+from lowcap.values import CLOSE
 
 CODE = beside("static", "book/static") / "explorables"
 FILES = ("network.js", "core.js", "train-yourself.js", "prune-yourself.js", "draw-digit.js", "corrupt-it.js",
@@ -146,7 +147,7 @@ def prune_yourself(
     table = pd.DataFrame({forms.METHODS[name]: dict(curve) for name, curve in curves.items()}).T.rename_axis(
         "zero weights"
     )
-    chosen = [level for level in (0.0, 0.5, 0.8, 0.9, 0.95, 0.98) if level in table]
+    chosen = [level for level in (0.0, 0.5, 0.8, 0.9, CLOSE, 0.98) if level in table]
     shown = table[chosen].set_axis([f"{100 * level:g} %" for level in chosen], axis=1)
     show("prune-yourself", data, form, [nets, digits], shown.map(lambda f1: "–" if pd.isna(f1) else f"{f1:.3f}"))
 

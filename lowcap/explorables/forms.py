@@ -8,11 +8,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from lowcap.explorables.charts import SCORE, SHARES, Axis, Chart, Curve, Points, percent
+from lowcap.explorables.charts import SCORE, SHARES, Chart, Curve, Points, Scale, percent
 from lowcap.templates import render
+from lowcap.values import CLOSE
 
-ERROR = Axis(1, 0.005, {1 - f1: str(f1) for f1 in (0, 0.5, 0.8, 0.9, 0.95, 0.98, 0.99)}, logarithmic=True)
-AS_RUN = 0.0095  # what ran under the name of "95 %": see chapter 3
+ERROR = Scale(1, 0.005, {1 - f1: str(f1) for f1 in (0, 0.5, 0.8, 0.9, 0.95, 0.98, 0.99)}, logarithmic=True)
+AS_RUN = CLOSE / 100  # what ran under the name of "95 %": see chapter 3
 METHODS = {
     "first": "first layer, smallest first",
     "network": "both layers together, smallest first",
@@ -22,13 +23,13 @@ METHODS = {
 }
 RATES = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1)
 STEPS = (100, 200, 500, 1000, 2000, 5000)
-JUMPS = {"none": 0, "0.95 %": AS_RUN, "50 %": 0.5, "90 %": 0.9, "95 %": 0.95, "99 %": 0.99}
+JUMPS = {"none": 0, "0.95 %": AS_RUN, "50 %": 0.5, "90 %": 0.9, "95 %": CLOSE, "99 %": 0.99}
 
 
 def train(widths: Sequence[int], n: int, published: Mapping[str, Any]) -> str:
     """Settings, numbers, two curves beside those of the published protocol, and what the neurons look for."""
-    x = Axis(1, STEPS[-1], {v: f"{v:,}" for v in (1, 10, 100, 1000, 5000)}, "steps", logarithmic=True)
-    axes = {"f1": SCORE, "loss": Axis(0, 0.8, {v: f"{v:g}" for v in (0, 0.2, 0.4, 0.6, 0.8)})}
+    x = Scale(1, STEPS[-1], {v: f"{v:,}" for v in (1, 10, 100, 1000, 5000)}, "steps", logarithmic=True)
+    axes = {"f1": SCORE, "loss": Scale(0, 0.8, {v: f"{v:g}" for v in (0, 0.2, 0.4, 0.6, 0.8)})}
     headings = {"f1": "F1 on test digits", "loss": "loss on training digits"}
     at, ends = published["at"], {published["steps"]: "the paper stops"}
     charts = {}
@@ -56,19 +57,19 @@ def prune(curves: Mapping[str, Points], largest: float, most: int) -> str:
     `largest` is the size of the largest weight, `most` the count of the fullest bin of their histogram.
     """
     stops = sorted({*(i / 200 for i in range(200)), AS_RUN, 0.998, 0.999})
-    sparsity = Axis(0, 1, {v: percent(v) for v in SHARES}, "weights that are zero")
+    sparsity = Scale(0, 1, {v: percent(v) for v in SHARES}, "weights that are zero")
     lines = [Curve(points, f"x-m-{name}", f"method={name}") for name, points in curves.items()]
-    size = Axis(0, largest, {v * largest: f"{v * largest:.2f}" for v in SHARES}, "size of the weight")
-    count = Axis(0, most, {0: "0", most: f"{most:,}"})
+    size = Scale(0, largest, {v * largest: f"{v * largest:.2f}" for v in SHARES}, "size of the weight")
+    count = Scale(0, most, {0: "0", most: f"{most:,}"})
     about_sizes = "Histogram of the sizes of the first layer’s weights"
     return render(
         "explorables/templates/prune.html",
         stops={v: percent(v) for v in stops},
         as_run=stops.index(AS_RUN) / (len(stops) - 1),
-        as_meant=stops.index(0.95) / (len(stops) - 1),
+        as_meant=stops.index(CLOSE) / (len(stops) - 1),
         jumps=JUMPS,
         methods={name: text for name, text in METHODS.items() if curves[name]},
-        curve=Chart("curve", "F1 against sparsity", sparsity, SCORE, lines, {AS_RUN: "", 0.95: ""}),
+        curve=Chart("curve", "F1 against sparsity", sparsity, SCORE, lines, {AS_RUN: "", CLOSE: ""}),
         histogram=Chart("histogram", about_sizes, size, count),
     )
 
@@ -85,8 +86,8 @@ def corrupt(data: Mapping[str, Any], noises: Sequence[float], n: int) -> str:
     by its standard deviation, and for "patch", by the side of a patch at random places.
     """
     half, strongest = data["side"] // 2, max(noises)
-    noise = Axis(0, strongest, {v: f"{v:g}" for v in noises}, "noise σ")
-    patch = Axis(0, half, {round(v * half): str(round(v * half)) for v in SHARES}, "side of the patch, in pixels")
+    noise = Scale(0, strongest, {v: f"{v:g}" for v in noises}, "noise σ")
+    patch = Scale(0, half, {round(v * half): str(round(v * half)) for v in SHARES}, "side of the patch, in pixels")
     noisy = [*_errors(data, "clipped", "clip=true"), *_errors(data, "unclipped", "clip=false")]
     return render(
         "explorables/templates/corrupt.html",

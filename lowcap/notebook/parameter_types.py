@@ -62,8 +62,8 @@ def _no_percentage(value: float) -> float:
 def _known(dataset: str) -> str:
     """The name of a dataset; whether a folder is there and what it holds is seen when it is read."""
     path = dataset.removeprefix("folder:")
-    if dataset not in DATASETS and (path == dataset or not path.strip() or "\0" in path):
-        near = get_close_matches(dataset.strip("\"' ").lower(), DATASETS, n=1)
+    if dataset not in NAMED_DATASETS and (path == dataset or not path.strip() or "\0" in path):
+        near = get_close_matches(dataset.strip("\"' ").lower(), NAMED_DATASETS, n=1)
         raise ValueError(f"did you mean {near[0]}?" if near else "there is no such dataset")
     return dataset
 
@@ -133,12 +133,12 @@ Hidden = Annotated[
     tuple[_Width, ...], ListOf("a list of whole numbers from 1 to 4096, written [300, 100]", "list[int]", unique=False)
 ]
 Init = Literal["he", "published"]
-DATASETS = ("auto", *FETCHED)
+NAMED_DATASETS = ("auto", *FETCHED)
 Dataset = Annotated[
     str,
     Field(strict=True),
     AfterValidator(_known),
-    Allowed(f"one of {', '.join(DATASETS)}, or folder:PATH with a folder of images per class", "str"),
+    Allowed(f"one of {', '.join(NAMED_DATASETS)}, or folder:PATH with a folder of images per class", "str"),
 ]
 
 

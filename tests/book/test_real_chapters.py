@@ -128,6 +128,10 @@ def test_the_ledger_and_the_origin_of_the_numbers_are_on_their_pages(site):
     assert all(name in status for name in source.load(toybook.REAL).chapters)
 
 
+def test_every_chapter_is_tried_at_other_settings_too():
+    assert list(ALTERED) == parameters.chapters()
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("chapter", ALTERED)
 def test_a_chapter_runs_at_a_readers_own_settings(chapter, tmp_path):
@@ -137,7 +141,9 @@ def test_a_chapter_runs_at_a_readers_own_settings(chapter, tmp_path):
     gate.check_executed(chapter, made, injected=True)
     outputs = [output for cell in made.cells for output in cell.get("outputs", [])]
     recorded = {output.metadata["scrapbook"]["name"] for output in outputs if "scrapbook" in output.get("metadata", {})}
-    assert {key for cell in made.cells for key in QUOTED.findall(cell.source)} <= recorded
+    quoted = {key for cell in made.cells for key in QUOTED.findall(cell.source)}
+    assert quoted
+    assert quoted <= recorded
     assert not list(toybook.empty_tables(made))
     assert all(not claim["own"] for claim in ledger.verdicts(ledger.collect([made])))
 

@@ -20,7 +20,7 @@ from typing import Generic, Protocol, TypeVar
 import pandas as pd
 
 from lowcap.errors import one_of
-from lowcap.parallel import Job
+from lowcap.parallel import Work
 from lowcap.pruning import in_rounds
 
 SHARE = 0.2  # of the weights left, removed per round
@@ -129,14 +129,14 @@ class Found(Generic[N]):
         return self.kind.scores(trained).assign(round=rounds, method=name)
 
 
-def compare(searches: Iterable[Found], run: Callable[[Iterable[Job]], list[pd.DataFrame]]) -> pd.DataFrame:
+def compare(searches: Iterable[Found], run: Callable[[Iterable[Work]], list[pd.DataFrame]]) -> pd.DataFrame:
     """Train the controls of all searches: rows of tickets first, then of controls, by `round` and `method`.
 
     Args:
         run: works through the jobs, which do not depend on each other, and returns what they return in their order.
     """
     searches = list(searches)
-    jobs: list[Job] = [search.ticket_rows for search in searches]
+    jobs: list[Work] = [search.ticket_rows for search in searches]
     for search in searches:
         jobs += [partial(search.control_rows, name, k) for k in search.at for name in search.controls]
     return pd.concat(run(jobs), ignore_index=True)
