@@ -130,7 +130,7 @@ def measure(population: Population, live: Tensor | None = None) -> pd.DataFrame:
 
     Columns: `sparsity` of all weights, `sparsity_in` of the first layer, `sparsity_out` of the second, `sparsity_live`
     of those that are not fed by a constant input (with `live (D,)`), `kept` weights, and `connected` units, those
-    with at least one weight left on either side.
+    with at least one weight left on each side, to a pixel and to the output.
     """
     live = torch.ones(population.n_features, dtype=torch.bool) if live is None else live
     left_in, left_out = population.w_in != 0, population.w_out != 0
