@@ -129,7 +129,7 @@ def test_the_ledger_and_the_origin_of_the_numbers_are_on_their_pages(site):
 
 
 def test_every_chapter_is_tried_at_other_settings_too():
-    assert list(ALTERED) == parameters.chapters()
+    assert sorted(ALTERED) == parameters.chapters()
 
 
 @pytest.mark.slow
