@@ -12,15 +12,22 @@ import pytest
 mpl.use("Agg")
 
 # The files that take longest, which processes that share the tests take first, so that they come to an end together.
-# The first of them makes the book that `test_browser` and `test_browser_reading` then find ready.
+# The first of them makes the book that `test_browser` and `test_browser_reading` look at: they come so late that none
+# waits for it.
 LONGEST = (
     "test_real_chapters",
     "test_explorables",
     "test_determinism",
-    "test_browser",
-    "test_browser_reading",
     "test_build",
     "test_faults",
+    "test_rerun",
+    "test_publishing",
+    "test_side_by_side",
+    "test_run",
+    "test_sweep_engine",
+    "test_contributing",
+    "test_browser",
+    "test_browser_reading",
 )
 
 

@@ -11,7 +11,7 @@ from jinja2 import TemplateSyntaxError, UndefinedError
 
 from lowcap import templates
 from lowcap.explorables.blob import Blob
-from lowcap.explorables.charts import SCORE, Axis, Chart, Curve
+from lowcap.explorables.charts import SCORE, Chart, Curve, Scale
 
 PACKAGE = templates.PACKAGE
 ALL = {path.relative_to(PACKAGE).as_posix(): path.read_text("utf-8") for path in PACKAGE.rglob("*.html")}
@@ -20,7 +20,7 @@ HOSTILE = """"'></p></script></template></style><img src=x onerror="alert(1)"><b
 
 
 def chart(text):
-    x = Axis(0, 1, {0.5: text}, text)
+    x = Scale(0, 1, {0.5: text}, text)
     return Chart(text, text, x, SCORE, [Curve([(0, 1), (1, 0)], text, text)], {0.5: text})
 
 

@@ -8,7 +8,7 @@ from lowcap.notebook import parameter_types, parameters
 
 def test_the_datasets_are_those_that_can_be_read() -> None:
     assert values.DATASETS == tasks.DATASETS == (*mnist_files.CLASSES, "digits")
-    assert ("auto", *values.DATASETS) == parameter_types.DATASETS
+    assert ("auto", *values.DATASETS) == parameter_types.NAMED_DATASETS
 
 
 def test_the_studys_pairs_seeds_and_widths_are_those_of_its_own_rows() -> None:

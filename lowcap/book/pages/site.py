@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from html.parser import HTMLParser
 from importlib.metadata import version
@@ -19,6 +20,7 @@ from PIL import Image
 
 from lowcap.book.pages import bootstrap, icons, policy, stylesheets
 from lowcap.errors import BuildError
+from lowcap.parallel import cores
 
 UNUSED = (
     "**/*.map",
@@ -115,7 +117,9 @@ def tidy(site: Path) -> None:
         if (site / name).is_file():
             (site / name).write_text("", encoding="utf-8")
     stylesheets.thin(site)
-    renamed = {figure.name: _lighten(figure) for figure in site.glob("_images/*.png")}
+    figures = list(site.glob("_images/*.png"))
+    with ThreadPoolExecutor(cores()) as pool:  # packing pictures takes longest here, and Pillow does it beside Python
+        renamed = {figure.name: light for figure, light in zip(figures, pool.map(_lighten, figures), strict=True)}
     for page in site.rglob("*.html"):
         page.write_text(_mended(page.read_text(encoding="utf-8"), renamed), encoding="utf-8")
     policy.apply(site)
