@@ -1,6 +1,7 @@
 """What all tests share: a generator, no figure left open, and real MNIST where it can be had."""
 
 import os
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,6 +11,8 @@ import numpy as np
 import pytest
 
 mpl.use("Agg")
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # in the background of a shell; Ctrl-C is tested all the same
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # The files that take longest, which processes that share the tests take first, so that they come to an end together.
 # The first of them makes the book that `test_browser` and `test_browser_reading` look at: they come so late that none

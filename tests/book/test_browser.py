@@ -108,7 +108,8 @@ def weigh(tab, responses):
     tab.evaluate("scrollTo(0, document.body.scrollHeight)")
     tab.wait_for_load_state("networkidle")
     tab.evaluate("scrollTo(0, 0)")
-    bodies = {url: (response.headers.get("content-type", ""), response.body()) for url, response in responses.items()}
+    seen = list(responses.items())  # while bodies are asked for, more may come
+    bodies = {url: (response.headers.get("content-type", ""), response.body()) for url, response in seen}
     data = {url for url, (_, body) in bodies.items() if body.startswith(b"lowcap.put(")}
     packed = {
         url: len(body) if kind.startswith(("image/png", "image/webp", "font/")) else len(gzip.compress(body, 9))
